@@ -1,0 +1,94 @@
+"""A WebSocket connection that comes back."""
+
+from .client.changes import Change, Changes, Snapshot
+from .client.connection import Connection, connect
+from .client.settings import Attempt
+from .errors import (
+    BusyError,
+    CertificateError,
+    ConnectionClosed,
+    ConnectionFailed,
+    DialError,
+    FrameError,
+    HandshakeError,
+    HookError,
+    LinkClosed,
+    LinkDropped,
+    LinkError,
+    OpeningTimeout,
+    PeerError,
+    PeerSilent,
+    RefusedEventError,
+    StatewsError,
+    UpgradeRefused,
+    UsageError,
+)
+from .lifecycle import Phase, State
+from .policy import Backoff, Deflate, Heartbeat, Jitter, Limits, Policy, Timeouts
+from .protocol.frames import Message
+from .protocol.verdict import (
+    End,
+    Fail,
+    Failure,
+    NextEndpoint,
+    Refresh,
+    Retry,
+    RetryNow,
+    Verdict,
+    decide,
+)
+from .transport.dial import Target
+from .transport.link import Link
+from .transport.listen import Listener, listen
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attempt",
+    "Backoff",
+    "BusyError",
+    "CertificateError",
+    "Change",
+    "Changes",
+    "Connection",
+    "ConnectionClosed",
+    "ConnectionFailed",
+    "Deflate",
+    "DialError",
+    "End",
+    "Fail",
+    "Failure",
+    "FrameError",
+    "HandshakeError",
+    "Heartbeat",
+    "HookError",
+    "Jitter",
+    "Limits",
+    "Link",
+    "LinkClosed",
+    "LinkDropped",
+    "LinkError",
+    "Listener",
+    "Message",
+    "NextEndpoint",
+    "OpeningTimeout",
+    "PeerError",
+    "PeerSilent",
+    "Phase",
+    "Policy",
+    "Refresh",
+    "RefusedEventError",
+    "Retry",
+    "RetryNow",
+    "Snapshot",
+    "State",
+    "StatewsError",
+    "Target",
+    "Timeouts",
+    "UpgradeRefused",
+    "UsageError",
+    "Verdict",
+    "connect",
+    "decide",
+    "listen",
+]

@@ -1,0 +1,281 @@
+"""The connection that applications hold: one object across any number of links."""
+
+from __future__ import annotations
+
+import random as _random
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ..errors import ConnectionClosed, LinkError, UsageError
+from ..lifecycle import Phase, State
+from ..policy import Policy
+from ..protocol.frames import CloseCode
+from ..protocol.verdict import decide as decide_by_default
+from ..transport.dial import Dialing, Target, redact
+from ..transport.proxy import FROM_ENVIRONMENT
+from .driver import Driver
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import ssl as _ssl
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from ..protocol.frames import Message
+    from ..protocol.verdict import Decide
+    from ..transport.proxy import ProxySetting
+    from .changes import Changes, Snapshot
+    from .settings import Endpoint, Headers, Hook
+
+__all__ = ["Connection", "connect"]
+
+
+def connect(
+    endpoint: Endpoint | Sequence[Endpoint],
+    *,
+    policy: Policy | None = None,
+    headers: Headers | None = None,
+    subprotocols: Sequence[str] = (),
+    on_open: Hook | Sequence[Hook] = (),
+    ssl: _ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    proxy: ProxySetting = FROM_ENVIRONMENT,
+    decide: Decide = decide_by_default,
+    wait: bool = True,
+    random: Callable[[], float] = _random.random,
+) -> Connection:
+    """A connection to a WebSocket server that comes back when its link is lost.
+
+    Use it as `async with connect(...) as connection`. Nothing is dialled before it is entered.
+
+    Args:
+        endpoint: a URL (`ws://`, `wss://`, `ws+unix://`), a `Target`, an async callable that gives
+            one for each `Attempt`, or several of these, tried in turn.
+        policy: how the connection lives; None for the defaults of `Policy`.
+        headers: for the opening handshake of every attempt, or an async callable that gives them.
+        subprotocols: offered, the preferred first (RFC 6455 section 1.9).
+        on_open: run on each new link before it counts as open, to authenticate or subscribe. It
+            gets the `Link`, and may send and receive on it. If it fails, the attempt has failed.
+        ssl: for `wss://`; None: the system's roots, and the host name checked.
+        server_hostname: the name the certificate must have; None: the URL's.
+        proxy: `http://`, `https://`, `socks5://` or `socks5h://`, None for no proxy, or by
+            default what the environment says.
+        decide: what a loss means: see `statews.decide`.
+        wait: whether entering waits for `open`.
+        random: draws from [0, 1), for the jitter.
+
+    Raises:
+        UsageError: at once, for a URL or an option that is wrong.
+    """
+    policy = Policy() if policy is None else policy
+    if not isinstance(policy, Policy):
+        message = f"expected policy to be a statews.Policy, got {policy!r}"
+        raise UsageError(message)
+    if isinstance(subprotocols, str):
+        message = f"expected subprotocols to be a sequence of names, got the string {subprotocols!r}"
+        raise UsageError(message)
+    settings = Settings(
+        endpoints=(endpoint,) if isinstance(endpoint, (str, Target)) or callable(endpoint) else tuple(endpoint),
+        headers={} if headers is None else headers,
+        hooks=(on_open,) if callable(on_open) else tuple(on_open),
+        dialing=Dialing(
+            policy=policy,
+            subprotocols=tuple(subprotocols),
+            ssl=ssl,
+            server_hostname=server_hostname,
+            proxy=proxy,
+        ),
+        decide=decide,
+        random=random,
+    )
+    return Connection(settings, wait=wait)
+
+
+class Connection:
+    """A client's connection, across links. Made by `connect`, entered with `async with`.
+
+    One task at a time may receive; any number may send, watch and close.
+    """
+
+    __slots__ = ("__weakref__", "_driver", "_group", "_inbox", "_settings", "_wait")
+
+    def __init__(self, settings: Settings, *, wait: bool) -> None:
+        self._settings = settings
+        self._wait = wait
+        self._driver = Driver(settings)
+        self._inbox = self._driver.inbox
+
+    def __repr__(self) -> str:
+        first = self._settings.endpoints[0]
+        url = first if isinstance(first, str) else first.url if isinstance(first, Target) else "..."
+        return f"<statews.Connection {self.state} {redact(url)}>"
+
+    async def __aenter__(self) -> Connection:
+        """Start, and wait for `open` unless `wait=False` was given.
+
+        Raises:
+            ConnectionFailed: the policy gave up; the attempts are in its `history`.
+        """
+        if self.state is not State.IDLE:
+            message = "a connection is entered once; make a new one with connect()"
+            raise UsageError(message)
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        try:
+            self._driver.connect()
+            self._group.start_soon(self._driver.run)
+            if self._wait:
+                await self._driver.wait_open()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close, with 1000 after a body that ended and 1001 after one that raised."""
+        self._driver.close(CloseCode.NORMAL if exc is None else CloseCode.GOING_AWAY, "")
+        if exc is not None and isinstance(exc, anyio.get_cancelled_exc_class()):
+            await self._group.__aexit__(exc_type, exc, traceback)
+        else:  # the body's own exception leaves as it is, in no group
+            await self._group.__aexit__(None, None, None)
+
+    # Messages.
+
+    async def send(self, message: Message) -> None:
+        """Send one message; while there is no open link, wait for one.
+
+        Args:
+            message: `str` goes as text, `bytes` as binary (RFC 6455 section 5.6).
+
+        Returns when the transport has the message, or it may wait within
+        `Limits.outgoing_bytes`. A link that is lost afterwards may lose it.
+
+        Raises:
+            UsageError: not a message.
+            ConnectionFailed: the policy gave up before it could be sent.
+            ConnectionClosed: the connection is closed.
+
+        Cancellation: the message was handed over whole, or not at all.
+        """
+        while True:
+            link = self._driver.link
+            if link is not None:
+                try:
+                    return await link.send(message)
+                except (LinkError, ConnectionClosed):
+                    pass
+            await self._driver.wait_open(spent=link)
+
+    async def receive(self) -> Message:
+        """The next message, whichever link it comes over.
+
+        Raises:
+            ConnectionFailed: the policy gave up, and every message was taken.
+            ConnectionClosed: the connection is closed, and every message was taken.
+            BusyError: another task is receiving.
+
+        Cancellation: no message is lost.
+        """
+        inbox = self._inbox
+        while not inbox:
+            await self._driver.wait_message()
+        return inbox.popleft()
+
+    def __aiter__(self) -> Connection:
+        """Iterate over the messages, until the connection is closed."""
+        return self
+
+    async def __anext__(self) -> Message:
+        inbox = self._inbox
+        try:
+            while not inbox:
+                await self._driver.wait_message()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+        return inbox.popleft()
+
+    # The lifecycle.
+
+    @property
+    def state(self) -> State:
+        """Where in its life the connection is."""
+        return self._driver.state
+
+    @property
+    def phase(self) -> Phase | None:
+        """What it is busy with in that state; None where nothing runs."""
+        return self._driver.phase
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol of the open link; None if there is no link, or it has none."""
+        link = self._driver.link
+        return None if link is None else link.subprotocol
+
+    def snapshot(self) -> Snapshot:
+        """The connection as it is now: state, phase, attempt, next attempt, last error, round trip."""
+        return self._driver.snapshot()
+
+    def changes(self) -> Changes:
+        """An iterator over the changes of state from now on. A slow reader holds up nobody."""
+        return self._driver.observers.subscribe(self.state)
+
+    async def wait_for(self, *states: State) -> State:
+        """Return as soon as the connection is, or for a moment was, in one of `states`.
+
+        Raises:
+            ConnectionClosed: it was closed, and `closed` is not one of them.
+        """
+        changes = self.changes()
+        if self.state in states:
+            return self.state
+        async for change in changes:
+            if change.now.state in states:
+                return change.now.state
+        message = f"the connection was closed before it was {' or '.join(states)}"
+        raise ConnectionClosed(message)
+
+    async def connect(self) -> None:
+        """Start over from `failed`; in every state, wait for `open`.
+
+        Raises:
+            ConnectionFailed: the policy gave up, again.
+            ConnectionClosed: the connection is closed, for good.
+            UsageError: it was not entered.
+        """
+        match self.state:
+            case State.FAILED:
+                self._driver.connect()
+            case State.IDLE:
+                message = "enter the connection first: async with connect(...)"
+                raise UsageError(message)
+            case _:
+                pass
+        await self._driver.wait_open()
+
+    def nudge(self) -> None:
+        """Hurry: retry now while backing off, ask the peer for a sign of life while open.
+
+        For when the application knows better: the network changed, the device woke up.
+        """
+        self._driver.nudge()
+
+    async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close for good, from any state; returns when everything is released.
+
+        Takes at most `Timeouts.closing`. Calling it again is fine.
+
+        Args:
+            code: the close code for the peer (RFC 6455 section 7.4).
+            reason: at most 123 bytes are sent.
+
+        Cancellation: the connection is closed all the same.
+        """
+        self._driver.close(code, reason)
+        await self.wait_for(State.CLOSED)

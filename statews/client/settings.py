@@ -1,0 +1,117 @@
+"""What a connection was asked to be: everything `connect` was given, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HookError, UsageError
+from ..transport.dial import Dialing, Target, check_target
+from ..transport.link import Link
+
+if TYPE_CHECKING:
+    from ..protocol.verdict import Decide
+
+__all__ = ["Attempt", "Endpoint", "Headers", "Hook", "Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What a provider of URLs or headers is told.
+
+    Attributes:
+        number: reconnects since the last link that lasted; 0 for a first dial.
+        refresh: the credentials given before were refused; cached ones will not do.
+        last_error: what ended the attempt or link before; None for the very first.
+    """
+
+    number: int
+    refresh: bool
+    last_error: Exception | None
+
+
+Endpoint = str | Target | Callable[[Attempt], Awaitable[str | Target]]
+Headers = Mapping[str, str] | Callable[[Attempt], Awaitable[Mapping[str, str]]]
+Hook = Callable[[Link], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything about a connection that does not change.
+
+    Attributes:
+        endpoints: tried in turn, one an attempt.
+        headers: for every attempt; a target's own come on top.
+        hooks: run on each new link, in order, before it counts as open.
+        dialing: what attempts have in common.
+        decide: what a loss means.
+        random: draws from [0, 1), for the jitter.
+    """
+
+    endpoints: Sequence[Endpoint]
+    headers: Headers
+    hooks: Sequence[Hook]
+    dialing: Dialing
+    decide: Decide
+    random: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        if not self.endpoints:
+            message = "expected at least one URL to connect to, got none"
+            raise UsageError(message)
+        for endpoint in self.endpoints:
+            if isinstance(endpoint, (str, Target)):
+                check_target(_as_target(endpoint))
+            elif not callable(endpoint):
+                message = f"expected a URL, a Target or an async callable, got {endpoint!r}"
+                raise UsageError(message)
+        for hook in self.hooks:
+            if not callable(hook):
+                message = f"expected on_open to be an async callable, got {hook!r}"
+                raise UsageError(message)
+
+    async def target(self, endpoint: Endpoint, attempt: Attempt) -> Target:
+        """Where this attempt goes.
+
+        Raises:
+            HookError: a provider failed; its exception is the cause.
+            UsageError: a provider gave something that is no target.
+        """
+        if isinstance(endpoint, (str, Target)):
+            target = _as_target(endpoint)
+        else:
+            target = _as_target(await provide("the URL's provider", endpoint, attempt))
+        headers = self.headers
+        if not isinstance(headers, Mapping):
+            headers = await provide("the headers' provider", headers, attempt)
+        return replace(target, headers={**headers, **target.headers})
+
+
+def _as_target(value: object) -> Target:
+    if isinstance(value, Target):
+        return value
+    if isinstance(value, str):
+        return Target(value)
+    message = f"expected a URL or a Target, got {type(value).__name__}"
+    raise UsageError(message)
+
+
+async def provide(what: str, function: Callable[..., Awaitable[object]], *arguments: object) -> Any:
+    """The result of a callable of the user's, its failure translated.
+
+    Raises:
+        HookError: it raised; the exception is the cause.
+    """
+    try:
+        result = function(*arguments)
+        if not isawaitable(result):
+            message = f"{what} must be an async function"
+            raise UsageError(message)
+        return await result
+    except UsageError:
+        raise
+    except Exception as error:
+        message = f"{what} failed with {type(error).__name__}: {error}"
+        raise HookError(message) from error

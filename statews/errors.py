@@ -1,0 +1,133 @@
+"""The error tree: whose fault it was, and the facts as attributes.
+
+`UsageError` is yours, `PeerError` the peer's, `LinkError` the link's (it may be
+retried), `ConnectionFailed` what remains when the policy gave up, and
+`ConnectionClosed` nobody's: a fact.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class StatewsError(Exception):
+    """The root of everything that statews raises on purpose."""
+
+
+class UsageError(StatewsError, ValueError):
+    """A wrong argument or a call that makes no sense here; the message says what would be right."""
+
+
+class BusyError(UsageError):
+    """Two tasks wait for the messages of one connection at the same time."""
+
+
+class RefusedEventError(UsageError):
+    """The lifecycle has no row for this event in this state; nothing was changed.
+
+    Attributes:
+        state: the state the machine is in.
+        event: the event that was refused.
+    """
+
+    def __init__(self, state: str, event: str, why: str) -> None:
+        super().__init__(f"cannot {event} while {state}: {why}")
+        self.state = state
+        self.event = event
+
+
+class PeerError(StatewsError):
+    """The peer broke a protocol, or answered no."""
+
+
+class FrameError(PeerError):
+    """The peer sent bytes that RFC 6455, RFC 7692 or a limit of ours forbids.
+
+    Attributes:
+        close_code: what the peer is told (RFC 6455 section 7.4.1): 1002, 1007 or 1009.
+    """
+
+    def __init__(self, close_code: int, message: str) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+class HandshakeError(PeerError):
+    """The peer's half of the opening handshake is not one (RFC 6455 section 4)."""
+
+
+class UpgradeRefused(HandshakeError):
+    """The server answered the opening handshake with something else than 101.
+
+    Attributes:
+        status: the HTTP status code.
+        headers: the response's headers, names in lower case.
+        body: the first bytes of the response's body.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class CertificateError(PeerError):
+    """The server's certificate does not prove that it is the server."""
+
+
+class LinkError(StatewsError):
+    """A link did not come up or did not last. Another one may."""
+
+
+class DialError(LinkError):
+    """The peer was not reached: DNS, TCP, TLS or a proxy."""
+
+
+class OpeningTimeout(LinkError):
+    """The attempt took longer than `Timeouts.opening`."""
+
+
+class LinkDropped(LinkError):
+    """The transport ended, or broke, without a closing handshake (close code 1006)."""
+
+
+class PeerSilent(LinkError):
+    """Nothing came from the peer for the heartbeat's interval and timeout."""
+
+
+class LinkClosed(LinkError):
+    """The peer closed the link with a close frame (RFC 6455 section 5.5.1).
+
+    Attributes:
+        code: the close code, 1005 if the frame held none.
+        reason: the close reason, possibly empty.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"the peer closed the link with {code}" + (f": {reason}" if reason else ""))
+        self.code = code
+        self.reason = reason
+
+
+class HookError(LinkError):
+    """A callable of yours failed during an attempt; its exception is the cause."""
+
+
+class ConnectionFailed(StatewsError):
+    """The policy gave up, or the peer's answer will not change. `connect()` starts over.
+
+    Attributes:
+        history: what ended each attempt since the last link that lasted, oldest first.
+    """
+
+    def __init__(self, history: Sequence[Exception], message: str) -> None:
+        super().__init__(message)
+        self.history = tuple(history)
+
+
+class ConnectionClosed(StatewsError):
+    """The connection is closed, for good: by `close()`, or by the peer's intent."""

@@ -1,0 +1,105 @@
+"""Whether the peer is still there: any byte of it is life, and silence is asked about.
+
+Told of what happens and at which time, it says what to do next and when to look again.
+It pings a silent peer after `interval`, and calls the link dead when nothing at all was
+heard for `timeout` after that. A jump of the clock (the machine slept) is a reason to ask
+at once, never to judge: what came in meanwhile has not been read yet.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..policy import Heartbeat
+
+__all__ = ["Liveness", "Verdict"]
+
+
+class Verdict(Enum):
+    """What to do now."""
+
+    WAIT = "nothing is due"
+    PING = "ask the peer"
+    DEAD = "abort: a closing handshake with a dead peer would only take time"
+
+
+class Liveness:
+    """One link's watch over its peer. All times are readings of one clock, in seconds.
+
+    Args:
+        heartbeat: the policy's numbers; None: never ask, never judge.
+        now: the time at which the link came up.
+        awake: a reading of a clock that also counts the time the machine slept.
+    """
+
+    __slots__ = ("_asked_at", "_drift", "_heard_at", "_heartbeat", "_looked_at", "round_trip")
+
+    def __init__(self, heartbeat: Heartbeat | None, *, now: float, awake: float) -> None:
+        self._heartbeat = heartbeat
+        self._heard_at = now
+        self._asked_at: float | None = None
+        self._looked_at = now
+        self._drift = awake - now
+        self.round_trip: float | None = None
+
+    def heard(self, now: float) -> None:
+        """Something came from the peer, or it took in something that had been waiting."""
+        self._heard_at = now
+
+    def answered(self, now: float) -> None:
+        """The pong to our latest ping came in; others must not be reported here."""
+        if self._asked_at is not None:
+            self.round_trip = now - self._asked_at
+        self._asked_at = None
+
+    def asked(self, now: float) -> None:
+        """A ping went out."""
+        self._asked_at = now
+
+    def judge(self, now: float, awake: float, *, reading: bool) -> Verdict:
+        """What is due at `now`.
+
+        Args:
+            now: the time.
+            awake: the clock that also counts sleep.
+            reading: whether what the peer sends is being taken in. While it is not, its
+                silence is ours, and nobody is declared dead.
+        """
+        heartbeat = self._heartbeat
+        if heartbeat is None:
+            return Verdict.WAIT
+        if self._has_slept(heartbeat, now, awake):
+            self._heard_at = now - heartbeat.interval  # the timeout begins anew, with a ping
+            return Verdict.PING
+        silent = now - self._heard_at
+        if reading and self._asked_at is not None and self._asked_at >= self._heard_at:
+            return Verdict.DEAD if now - self._asked_at >= heartbeat.timeout else Verdict.WAIT
+        if silent >= heartbeat.interval and (
+            self._asked_at is None or now - self._asked_at >= heartbeat.interval
+        ):
+            return Verdict.PING
+        return Verdict.WAIT
+
+    def _has_slept(self, heartbeat: Heartbeat, now: float, awake: float) -> bool:
+        """Whether the machine was away: asleep, stopped, or this task was kept from running."""
+        drift = awake - now
+        slept = drift - self._drift > heartbeat.clock_check
+        stopped = now - self._looked_at > heartbeat.interval + heartbeat.timeout
+        self._drift, self._looked_at = drift, now
+        return slept or stopped
+
+    def next_look(self, now: float, *, reading: bool) -> float:
+        """When `judge` should be asked again, at the latest."""
+        heartbeat = self._heartbeat
+        if heartbeat is None:
+            return math.inf
+        if self._asked_at is None:
+            due = self._heard_at + heartbeat.interval
+        elif reading and self._asked_at >= self._heard_at:
+            due = self._asked_at + heartbeat.timeout
+        else:
+            due = max(self._heard_at, self._asked_at) + heartbeat.interval
+        return min(max(due, now), now + heartbeat.clock_check)

@@ -1,0 +1,190 @@
+"""What a loss means: try again, how, or stop. One function decides, and yours may replace it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+from ..errors import (
+    CertificateError,
+    LinkClosed,
+    UpgradeRefused,
+    UsageError,
+)
+from ..lifecycle import Phase
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = [
+    "Decide",
+    "End",
+    "Fail",
+    "Failure",
+    "NextEndpoint",
+    "Refresh",
+    "Retry",
+    "RetryNow",
+    "Verdict",
+    "decide",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The whole context of a loss.
+
+    Attributes:
+        error: what happened; statews' own errors carry the facts.
+        phase: what the connection was busy with.
+        attempt: reconnects since the last link that lasted; 0 for the first dial.
+        uptime: seconds since the link was open; None if it never was.
+        has_refreshed: the attempt already used credentials that were asked for anew.
+        unix_time: the wall clock, for a `Retry-After` that names a date.
+    """
+
+    error: Exception
+    phase: Phase
+    attempt: int = 0
+    uptime: float | None = None
+    has_refreshed: bool = False
+    unix_time: float = 0.0
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the server that refused, if one did."""
+        return self.error.status if isinstance(self.error, UpgradeRefused) else None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of that answer, names in lower case."""
+        return self.error.headers if isinstance(self.error, UpgradeRefused) else {}
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code the peer sent, if it did."""
+        return self.error.code if isinstance(self.error, LinkClosed) else None
+
+    @property
+    def close_reason(self) -> str:
+        """The close reason the peer sent, or nothing."""
+        return self.error.reason if isinstance(self.error, LinkClosed) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Try again after the backoff.
+
+    Attributes:
+        at_least: seconds that the server asked for; the jitter comes on top.
+        spread: draw the jitter from so many seconds instead of from the backoff.
+    """
+
+    at_least: float = 0.0
+    spread: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryNow:
+    """Try again without a delay. The attempt counts like any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Try again after the backoff, with credentials asked for anew (`Attempt.refresh`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextEndpoint:
+    """Try the next endpoint after the backoff; with one endpoint, that one.
+
+    Attributes:
+        at_least: seconds that the server asked for; the jitter comes on top.
+    """
+
+    at_least: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Stop, in `failed`: the answer will not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Stop, in `closed`: the peer ended the connection by intent."""
+
+
+Verdict = Retry | RetryNow | Refresh | NextEndpoint | Fail | End
+Decide = Callable[[Failure], Verdict]
+
+# RFC 9110 section 15: answers that time alone may change. All of 5xx are as well.
+PASSING_STATUS: Final = frozenset({408, 425, 429})
+# RFC 6455 section 7.4.1, and the statews.v1 close codes.
+ENDED_BY_INTENT: Final = 1000
+WILL_NOT_CHANGE: Final = frozenset({1008, 1010, 4403, 4409})
+NOT_AUTHENTICATED: Final = 4401
+RETRY_HINT: Final = re.compile(r"\bretry=(\d{1,9})-(\d{1,9})\b")
+
+
+def decide(failure: Failure) -> Verdict:
+    """The default: retry what may pass, refresh credentials once, fail on what will not change."""
+    match failure.error:
+        case UpgradeRefused():
+            return _judge_status(failure)
+        case LinkClosed():
+            return _judge_close(failure)
+        case CertificateError() | UsageError():
+            return Fail()
+        case _:
+            return Retry() if failure.phase is Phase.LIVE else NextEndpoint()
+
+
+def _judge_status(failure: Failure) -> Verdict:
+    status = failure.status or 0
+    if status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2
+        return Fail() if failure.has_refreshed else Refresh()
+    if status in PASSING_STATUS or status >= 500:  # noqa: PLR2004
+        return NextEndpoint(at_least=retry_after(failure.headers, failure.unix_time))
+    return Fail()
+
+
+def _judge_close(failure: Failure) -> Verdict:
+    code = failure.close_code
+    if code == ENDED_BY_INTENT:
+        return End() if failure.phase is Phase.LIVE else Retry()
+    if code == NOT_AUTHENTICATED:
+        return Fail() if failure.has_refreshed else Refresh()
+    if code in WILL_NOT_CHANGE:
+        return Fail()
+    hint = RETRY_HINT.search(failure.close_reason)
+    if hint is None:
+        return Retry()
+    low, high = sorted(int(milliseconds) / 1000 for milliseconds in hint.groups())
+    return Retry(at_least=low, spread=high - low)
+
+
+def retry_after(headers: Mapping[str, str], unix_time: float) -> float:
+    """The seconds that `Retry-After` asks for, in either form (RFC 9110 section 10.2.3).
+
+    A date is compared with the answer's own `Date`, so that clocks need not agree, and
+    with `unix_time` if there is none. What cannot be read asks for nothing.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    until = _parse_date(value)
+    if until is None:
+        return 0.0
+    since = _parse_date(headers.get("date", ""))
+    return max(0.0, until.timestamp() - (since.timestamp() if since else unix_time))
+
+
+def _parse_date(value: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,209 @@
+"""One attempt: from a target to an open link, with every step's failure a typed error."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+from ..errors import HandshakeError, UpgradeRefused, UsageError
+from ..lifecycle import Phase
+from ..protocol.handshake import ClientHandshake, Opened, parse_url
+from .link import Link
+from .proxy import FROM_ENVIRONMENT, ProxySetting, choose_proxy, tunnel
+from .stream import receive, secure, send
+from .tcp import connect_tcp, connect_unix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from websockets.uri import WebSocketURI
+
+    from ..policy import Policy
+    from .stream import ByteStream
+
+__all__ = ["Dialing", "Target", "dial", "redact"]
+
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # RFC 9110 section 15.4
+UNIX: Final = "ws+unix"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one attempt goes, and with which credentials.
+
+    Attributes:
+        url: `ws://`, `wss://`, or `ws+unix:///path/to/socket:/path/to/ask/for`. A user name and
+            a password in it go out as HTTP Basic authentication.
+        headers: more headers for the request, such as `Authorization` or `Cookie`.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Target({redact(self.url)!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialing:
+    """What every attempt of a connection has in common.
+
+    Attributes:
+        policy: deadlines and limits.
+        subprotocols: offered, the preferred first.
+        ssl: for `wss://`; None: the system's roots, and the host name checked.
+        server_hostname: the name the certificate must have; None: the URL's.
+        proxy: a proxy's URL, None for a direct connection, or what the environment says.
+    """
+
+    policy: Policy
+    subprotocols: Sequence[str] = ()
+    ssl: ssl.SSLContext | None = None
+    server_hostname: str | None = None
+    proxy: ProxySetting = FROM_ENVIRONMENT
+
+
+def redact(url: str) -> str:
+    """A URL fit for a log: without credentials, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(not a URL)"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def check_target(target: Target) -> None:
+    """Raise `UsageError` for a URL that can never be dialled."""
+    _split(target.url)
+
+
+def _split(url: str) -> tuple[WebSocketURI, str | None]:
+    """The parts of a URL, and the path of the Unix socket if it names one."""
+    if not url.startswith(f"{UNIX}:"):
+        return parse_url(url), None
+    path, _, resource = url.removeprefix(f"{UNIX}:").partition(":")
+    path = unquote(path.removeprefix("//"))
+    if not path.startswith("/"):
+        message = "expected a URL like ws+unix:///path/to/socket:/path/to/ask/for"
+        raise UsageError(message)
+    return parse_url(f"ws://localhost{resource or '/'}"), path
+
+
+async def dial(target: Target, dialing: Dialing, on_phase: Callable[[Phase], None]) -> Link:
+    """An open link to the target, over redirects if need be.
+
+    The caller sets the deadline. What a redirect changed is forgotten with the attempt.
+
+    Raises:
+        LinkError: the server was not reached, or the link broke on the way.
+        PeerError: the server answered something else than a WebSocket server does.
+        UsageError: the target or an option is wrong.
+
+    Cancellation: everything is released.
+    """
+    for _ in range(dialing.policy.limits.redirects + 1):
+        try:
+            return await _dial_once(target, dialing, on_phase)
+        except UpgradeRefused as error:
+            location = error.headers.get("location")
+            if error.status not in REDIRECTS or location is None:
+                raise
+            target = redirect(target, location)
+            refusal = error
+    message = f"the server redirected more than {dialing.policy.limits.redirects} times"
+    raise UpgradeRefused(refusal.status, refusal.headers, b"", message)
+
+
+def redirect(target: Target, location: str) -> Target:
+    """Where a redirect leads. Another origin (RFC 6454) gets no header and no credentials of ours.
+
+    Raises:
+        HandshakeError: it leads somewhere no WebSocket is, or out of TLS.
+    """
+    old = urlsplit(target.url)
+    new = urlsplit(urljoin(target.url.replace("ws", "http", 1), location))
+    scheme = {"http": "ws", "https": "wss"}.get(new.scheme, new.scheme)
+    new = new._replace(scheme=scheme, fragment="")
+    if scheme not in {"ws", "wss"} or old.scheme == UNIX:
+        message = f"the server redirected to {redact(location)}, where no WebSocket can be"
+        raise HandshakeError(message)
+    if old.scheme == "wss" and scheme == "ws":
+        message = "the server redirected from wss to ws, out of TLS"
+        raise HandshakeError(message)
+    if _origin(old.geturl()) == _origin(new.geturl()):
+        if "@" not in new.netloc and "@" in old.netloc:
+            userinfo = old.netloc.rpartition("@")[0]
+            new = new._replace(netloc=f"{userinfo}@{new.netloc}")
+        return replace(target, url=new.geturl())
+    return Target(new._replace(netloc=new.netloc.rpartition("@")[2]).geturl())
+
+
+def _origin(url: str) -> tuple[bool, str, int]:
+    try:
+        uri = parse_url(url)
+    except UsageError as error:
+        message = f"the server redirected to something that is no URL: {error}"
+        raise HandshakeError(message) from None
+    return uri.secure, uri.host, uri.port
+
+
+async def _dial_once(target: Target, dialing: Dialing, on_phase: Callable[[Phase], None]) -> Link:
+    uri, unix_path = _split(target.url)
+    limits = dialing.policy.limits
+    handshake = ClientHandshake(
+        uri,
+        headers=target.headers,
+        subprotocols=dialing.subprotocols,
+        deflate=dialing.policy.deflate,
+        limits=limits,
+    )
+    stream = await _reach(uri, unix_path, dialing, on_phase)
+    try:
+        if uri.secure:
+            on_phase(Phase.SECURING)
+            context = dialing.ssl or ssl.create_default_context()
+            hostname = dialing.server_hostname or uri.host
+            stream = await secure(stream, context, hostname=hostname)
+        on_phase(Phase.UPGRADING)
+        opened = await upgrade(stream, handshake)
+        return Link(stream, opened, dialing.policy)
+    except BaseException:
+        stream.abort()
+        raise
+
+
+async def _reach(
+    uri: WebSocketURI, unix_path: str | None, dialing: Dialing, on_phase: Callable[[Phase], None]
+) -> ByteStream:
+    """A byte stream to the server, directly or through a proxy."""
+    policy = dialing.policy
+    if unix_path is not None:
+        on_phase(Phase.DIALING)
+        return await connect_unix(unix_path)
+    proxy = choose_proxy(dialing.proxy, uri)
+    heartbeat = policy.heartbeat
+    on_phase(Phase.RESOLVING)
+    stream = await connect_tcp(
+        *((uri.host, uri.port) if proxy is None else (proxy.host, proxy.port)),
+        head_start=policy.timeouts.happy_eyeballs,
+        user_timeout=None if heartbeat is None else heartbeat.interval + heartbeat.timeout,
+        on_resolved=lambda: on_phase(Phase.DIALING),
+    )
+    if proxy is None:
+        return stream
+    try:
+        return await tunnel(stream, proxy, uri, header_bytes=policy.limits.header_bytes)
+    except BaseException:
+        stream.abort()
+        raise
+
+
+async def upgrade(stream: ByteStream, handshake: ClientHandshake) -> Opened:
+    """Both halves of the opening handshake (RFC 6455 section 4.1)."""
+    await send(stream, handshake.request())
+    while True:
+        opened = handshake.feed(await receive(stream))
+        if opened is not None:
+            return opened
