@@ -1,1 +1,1 @@
-"""The client's half: the driver that runs the lifecycle, and the connection that applications hold."""
+"""The client's half: the driver that runs the lifecycle, and the connection that users hold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random as _random
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import ssl as _ssl
     from collections.abc import Callable, Sequence
     from types import TracebackType
+
+    from typing_extensions import Self, TypeIs
 
     from ..protocol.frames import Message
     from ..protocol.verdict import Decide
@@ -69,16 +72,15 @@ def connect(
         UsageError: at once, for a URL or an option that is wrong.
     """
     policy = Policy() if policy is None else policy
-    if not isinstance(policy, Policy):
-        message = f"expected policy to be a statews.Policy, got {policy!r}"
-        raise UsageError(message)
     if isinstance(subprotocols, str):
-        message = f"expected subprotocols to be a sequence of names, got the string {subprotocols!r}"
+        message = (
+            f"expected subprotocols to be a sequence of names, got the string {subprotocols!r}"
+        )
         raise UsageError(message)
     settings = Settings(
-        endpoints=(endpoint,) if isinstance(endpoint, (str, Target)) or callable(endpoint) else tuple(endpoint),
+        endpoints=tuple(endpoint) if _is_several(endpoint) else (endpoint,),
         headers={} if headers is None else headers,
-        hooks=(on_open,) if callable(on_open) else tuple(on_open),
+        hooks=tuple(on_open) if isinstance(on_open, Iterable) else (on_open,),
         dialing=Dialing(
             policy=policy,
             subprotocols=tuple(subprotocols),
@@ -90,6 +92,10 @@ def connect(
         random=random,
     )
     return Connection(settings, wait=wait)
+
+
+def _is_several(endpoint: Endpoint | Sequence[Endpoint]) -> TypeIs[Sequence[Endpoint]]:
+    return isinstance(endpoint, Iterable) and not isinstance(endpoint, str)
 
 
 class Connection:
@@ -108,18 +114,19 @@ class Connection:
 
     def __repr__(self) -> str:
         first = self._settings.endpoints[0]
-        url = first if isinstance(first, str) else first.url if isinstance(first, Target) else "..."
+        url = (
+            first if isinstance(first, str) else first.url if isinstance(first, Target) else "..."
+        )
         return f"<statews.Connection {self.state} {redact(url)}>"
 
-    async def __aenter__(self) -> Connection:
+    async def __aenter__(self) -> Self:
         """Start, and wait for `open` unless `wait=False` was given.
 
         Raises:
             ConnectionFailed: the policy gave up; the attempts are in its `history`.
         """
         if self.state is not State.IDLE:
-            message = "a connection is entered once; make a new one with connect()"
-            raise UsageError(message)
+            raise UsageError("a connection is entered once; make a new one with connect()")
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         try:
@@ -187,7 +194,7 @@ class Connection:
             await self._driver.wait_message()
         return inbox.popleft()
 
-    def __aiter__(self) -> Connection:
+    def __aiter__(self) -> Self:
         """Iterate over the messages, until the connection is closed."""
         return self
 
@@ -219,7 +226,7 @@ class Connection:
         return None if link is None else link.subprotocol
 
     def snapshot(self) -> Snapshot:
-        """The connection as it is now: state, phase, attempt, next attempt, last error, round trip."""
+        """The connection as it is now: state, attempt, next attempt, last error and more."""
         return self._driver.snapshot()
 
     def changes(self) -> Changes:
@@ -238,8 +245,7 @@ class Connection:
         async for change in changes:
             if change.now.state in states:
                 return change.now.state
-        message = f"the connection was closed before it was {' or '.join(states)}"
-        raise ConnectionClosed(message)
+        raise ConnectionClosed(f"the connection was closed before it was {' or '.join(states)}")
 
     async def connect(self) -> None:
         """Start over from `failed`; in every state, wait for `open`.
@@ -253,8 +259,7 @@ class Connection:
             case State.FAILED:
                 self._driver.connect()
             case State.IDLE:
-                message = "enter the connection first: async with connect(...)"
-                raise UsageError(message)
+                raise UsageError("enter the connection first: async with connect(...)")
             case _:
                 pass
         await self._driver.wait_open()

@@ -14,29 +14,20 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
 from anyio import CancelScope, current_time
-from typing_extensions import assert_never
 
-from ..errors import (
-    ConnectionClosed,
-    ConnectionFailed,
-    HookError,
-    OpeningTimeout,
-    StatewsError,
-    UsageError,
-)
+from ..errors import ConnectionClosed, OpeningTimeout, StatewsError
 from ..lifecycle import Lifecycle, Phase, State
-from ..protocol import backoff, verdict
 from ..protocol.frames import CloseCode
-from ..transport.dial import dial, redact
+from ..transport.dial import redact
 from ..transport.link import LinkState
 from .changes import Change, Observers, Snapshot
-from .settings import Attempt, provide
+from .opening import open_link, part
+from .retries import Retries
 
 if TYPE_CHECKING:
     from ..lifecycle import Event
@@ -45,8 +36,6 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 __all__ = ["Driver"]
-
-HISTORY: Final = 100  # errors kept for `ConnectionFailed.history`
 
 logger: Final = logging.getLogger("statews.client")
 
@@ -63,16 +52,13 @@ class Driver:
     __slots__ = (
         "_closing",
         "_endpoint",
-        "_history",
         "_life",
         "_phase",
-        "_refresh",
-        "_retry_at",
+        "_retries",
         "_scope",
         "_settings",
         "_settles_at",
         "_since",
-        "_turn",
         "_wish",
         "inbox",
         "link",
@@ -85,17 +71,14 @@ class Driver:
         self.observers = Observers()
         self._settings = settings
         self._life = Lifecycle(settings.dialing.policy.backoff.max_attempts)
+        self._retries = Retries(settings)
         self._phase: Phase | None = None
         self._since = 0.0
+        self._settles_at = math.inf
+        self._endpoint: str | None = None
         self._scope = CancelScope()
         self._wish: Literal["close", "nudge"] | None = None
         self._closing: tuple[int, str] = (CloseCode.NORMAL, "")
-        self._history: deque[Exception] = deque(maxlen=HISTORY)
-        self._turn = 0  # how often the next endpoint was asked for
-        self._endpoint: str | None = None
-        self._refresh = False
-        self._retry_at = 0.0
-        self._settles_at = math.inf
 
     @property
     def state(self) -> State:
@@ -108,7 +91,7 @@ class Driver:
         return self._phase
 
     async def run(self) -> None:
-        """Drive until `closed`. Cancelled by nothing but a wish, and each state ends in bounded time."""
+        """Drive until `closed`. Nothing but a wish cancels this, and each wait is bounded."""
         while self.state is not State.CLOSED:
             event: Event | None = None
             with CancelScope(shield=True) as self._scope:
@@ -126,20 +109,69 @@ class Driver:
             case State.OPEN:
                 return await self._serve()
             case State.BACKING_OFF:
-                await anyio.sleep_until(self._retry_at)
+                await anyio.sleep_until(self._retries.retry_at)
                 return "elapsed"
-            case State.IDLE | State.FAILED | State.CLOSED:
-                await _sleep_forever()
-            case _:
-                assert_never(self.state)
+            case _:  # until somebody connects or closes
+                await anyio.sleep_forever()
+                raise AssertionError
+
+    async def _attempt(self) -> Event:
+        """`connecting`: one dial, and the hooks on what it gave."""
+        policy = self._settings.dialing.policy
+        try:
+            with anyio.fail_after(policy.timeouts.opening):
+                self._phase = Phase.RESOLVING
+                target = await self._retries.next_target(self._life.attempts)
+                self._endpoint = redact(target.url)
+                link = await open_link(self._settings, target, self._enter_phase)
+        except TimeoutError as error:
+            limit = f"{policy.timeouts.opening:g} seconds"
+            failure = OpeningTimeout(f"the attempt took more than {limit}, while {self._phase}")
+            failure.__cause__ = error
+            return self._judge(failure)
+        except StatewsError as error:
+            return self._judge(error)
+        link.adopt(self.inbox)
+        self.link = link
+        self._settles_at = current_time() + policy.backoff.stable_after
+        return "opened"
+
+    async def _serve(self) -> Event:
+        """`open`: keep the link alive; on leaving, by whatever way, shake hands."""
+        link, ending = self.link, None
+        assert link is not None  # noqa: S101 - `opened` is returned with a link only
+        try:
+            with CancelScope(deadline=self._settles_at):
+                ending = await link.serve()
+            if ending is None:
+                self._settles_at = math.inf
+                return "settled"
+        except BaseException:
+            self._phase = Phase.DRAINING
+            await part(self._settings, link, *self._closing)
+            raise
+        self._phase = Phase.DRAINING
+        await part(self._settings, link, CloseCode.NORMAL)
+        return self._judge(ending)
+
+    def _enter_phase(self, phase: Phase) -> None:
+        self._phase = phase
+
+    def _judge(self, error: Exception) -> Event:
+        is_open = self.state is State.OPEN
+        return self._retries.judge(
+            error,
+            Phase.LIVE if is_open else self._phase or Phase.RESOLVING,
+            attempts=self._life.attempts,
+            uptime=current_time() - self._since if is_open else None,
+        )
 
     def _fire(self, event: Event) -> None:
         left = self._life.fire(event)
         if self._wish == "nudge":
             self._wish = None
         if event == "settled":
-            self._history.clear()
-            self._refresh = False
+            self._retries.settle()
         if self.state is not State.OPEN:
             self.link = None
         if self.state is not left:
@@ -148,12 +180,23 @@ class Driver:
             self._log(left, event)
         self.observers.publish(Change(left=left, event=event, now=self.snapshot()))
 
+    def _log(self, left: State, event: Event) -> None:
+        error = self._retries.last_error
+        match self.state:
+            case State.BACKING_OFF:
+                wait = self._retries.retry_at - self._since
+                logger.warning("%s -> backing-off for %.2f s: %s", left, wait, error)
+            case State.FAILED:
+                logger.error("%s -> failed: %s", left, error)
+            case state:
+                logger.info("%s -> %s (%s) %s", left, state, event, self._endpoint or "")
+
     # What others ask for.
 
     def connect(self) -> None:
         """Start, or start over: the caller fires, not the driver's task."""
-        self._history.clear()
         self._fire("connect")
+        self._retries.start_over()
         self._scope.cancel()
 
     def close(self, code: int, reason: str) -> None:
@@ -166,7 +209,7 @@ class Driver:
             self._scope.cancel()
 
     def nudge(self) -> None:
-        """Retry now, or ask the peer whether it is there; in other states there is nothing to hurry."""
+        """Retry now, or ask the peer whether it is there; elsewhere there is nothing to hurry."""
         if self.state is State.BACKING_OFF and self._wish is None:
             self._wish = "nudge"
             self._scope.cancel()
@@ -194,11 +237,9 @@ class Driver:
 
     def _check_alive(self) -> None:
         if self.state is State.FAILED:
-            tries = f"after {len(self._history)} failed attempts, the last one: "
-            raise ConnectionFailed(self._history, f"gave up {tries}{self._history[-1]}")
+            raise self._retries.failure()
         if self.state is State.CLOSED:
-            message = "the connection is closed"
-            raise ConnectionClosed(message)
+            raise ConnectionClosed("the connection is closed")
 
     def snapshot(self) -> Snapshot:
         """The connection as it is now."""
@@ -207,149 +248,8 @@ class Driver:
             phase=self._phase,
             attempt=self._life.attempts,
             since=self._since,
-            retry_at=self._retry_at if self.state is State.BACKING_OFF else None,
-            last_error=self._history[-1] if self._history else None,
+            retry_at=self._retries.retry_at if self.state is State.BACKING_OFF else None,
+            last_error=self._retries.last_error,
             round_trip=None if self.link is None else self.link.round_trip,
             endpoint=self._endpoint,
         )
-
-    # The activities.
-
-    async def _attempt(self) -> Event:
-        """`connecting`: one dial, and the hooks on what it gave."""
-        opening = self._settings.dialing.policy.timeouts.opening
-        try:
-            with anyio.fail_after(opening):
-                link = await self._open_link()
-        except TimeoutError as error:
-            message = f"the attempt took more than {opening:g} seconds while {self._phase}"
-            failure = OpeningTimeout(message)
-            failure.__cause__ = error
-            return self._judge(failure)
-        except StatewsError as error:
-            return self._judge(error)
-        link.adopt(self.inbox)
-        self.link = link
-        self._settles_at = current_time() + self._settings.dialing.policy.backoff.stable_after
-        return "opened"
-
-    async def _open_link(self) -> Link:
-        settings = self._settings
-        self._phase = Phase.RESOLVING
-        attempt = Attempt(
-            number=self._life.attempts,
-            refresh=self._refresh,
-            last_error=self._history[-1] if self._history else None,
-        )
-        endpoint = settings.endpoints[self._turn % len(settings.endpoints)]
-        target = await settings.target(endpoint, attempt)
-        self._endpoint = redact(target.url)
-        link = await dial(target, settings.dialing, self._enter_phase)
-        try:
-            if settings.hooks:
-                await self._restore(link)
-        except BaseException:
-            await self._part(link, CloseCode.GOING_AWAY)
-            raise
-        return link
-
-    def _enter_phase(self, phase: Phase) -> None:
-        self._phase = phase
-
-    async def _restore(self, link: Link) -> None:
-        """Run the hooks, with the link kept alive under them."""
-        self._phase = Phase.RESTORING
-        failure: HookError | UsageError | None = None
-
-        async def serve() -> None:
-            await link.serve()
-            group.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(serve)
-            try:
-                for hook in self._settings.hooks:
-                    await provide("the on_open hook", hook, link)
-            except (HookError, UsageError) as error:
-                failure = error
-            group.cancel_scope.cancel()
-        if link.ending is not None:
-            raise link.ending  # the hook's failure, if any, is a consequence
-        if failure is not None:
-            raise failure
-
-    async def _serve(self) -> Event:
-        """`open`: keep the link alive; on leaving, by whatever way, shake hands."""
-        assert self.link is not None  # noqa: S101 - the row into `open` is taken with a link only
-        link, ending = self.link, None
-        try:
-            with CancelScope(deadline=self._settles_at):
-                ending = await link.serve()
-            if ending is None:
-                self._settles_at = math.inf
-                return "settled"
-        except BaseException:
-            await self._part(link, *self._closing)
-            raise
-        await self._part(link, CloseCode.NORMAL)
-        return self._judge(ending)
-
-    async def _part(self, link: Link, code: int, reason: str = "") -> None:
-        self._phase = Phase.DRAINING
-        with anyio.move_on_after(self._settings.dialing.policy.timeouts.closing, shield=True):
-            await link.close(code, reason)
-
-    def _judge(self, error: Exception) -> Event:
-        """What a loss means: the verdict, and for a retry its time."""
-        settings = self._settings
-        self._history.append(error)
-        now = current_time()
-        failure = verdict.Failure(
-            error=error,
-            phase=Phase.LIVE if self.state is State.OPEN else self._phase or Phase.RESOLVING,
-            attempt=self._life.attempts,
-            uptime=now - self._since if self.state is State.OPEN else None,
-            has_refreshed=self._refresh,
-            unix_time=time.time(),
-        )
-        at_least, spread = 0.0, None
-        match decision := settings.decide(failure):
-            case verdict.Fail():
-                return "refused"
-            case verdict.End():
-                return "ended" if self.state is State.OPEN else "refused"
-            case verdict.RetryNow():
-                spread = 0.0
-            case verdict.Refresh():
-                self._refresh = True
-            case verdict.NextEndpoint():
-                self._turn += 1
-                at_least = decision.at_least
-            case verdict.Retry():
-                at_least, spread = decision.at_least, decision.spread
-            case _:
-                assert_never(decision)
-        self._retry_at = now + backoff.delay(
-            settings.dialing.policy.backoff,
-            self._life.attempts + 1,
-            settings.random(),
-            at_least=at_least,
-            spread=spread,
-        )
-        return "lost"
-
-    def _log(self, left: State, event: Event) -> None:
-        error = self._history[-1] if self._history else None
-        match self.state:
-            case State.BACKING_OFF:
-                wait = self._retry_at - self._since
-                logger.warning("%s -> backing-off for %.2f s: %s", left, wait, error)
-            case State.FAILED:
-                logger.error("%s -> failed: %s", left, error)
-            case _:
-                logger.info("%s -> %s (%s) %s", left, self.state, event, self._endpoint or "")
-
-
-async def _sleep_forever() -> NoReturn:
-    await anyio.sleep_forever()
-    raise AssertionError

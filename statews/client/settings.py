@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from ..errors import HookError, UsageError
 from ..transport.dial import Dialing, Target, check_target
@@ -31,6 +31,9 @@ class Attempt:
     refresh: bool
     last_error: Exception | None
 
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 Endpoint = str | Target | Callable[[Attempt], Awaitable[str | Target]]
 Headers = Mapping[str, str] | Callable[[Attempt], Awaitable[Mapping[str, str]]]
@@ -59,18 +62,17 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.endpoints:
-            message = "expected at least one URL to connect to, got none"
-            raise UsageError(message)
+            raise UsageError("expected at least one URL to connect to, got none")
         for endpoint in self.endpoints:
             if isinstance(endpoint, (str, Target)):
                 check_target(_as_target(endpoint))
             elif not callable(endpoint):
-                message = f"expected a URL, a Target or an async callable, got {endpoint!r}"
-                raise UsageError(message)
+                raise UsageError(
+                    f"expected a URL, a Target or an async callable, got {endpoint!r}"
+                )
         for hook in self.hooks:
             if not callable(hook):
-                message = f"expected on_open to be an async callable, got {hook!r}"
-                raise UsageError(message)
+                raise UsageError(f"expected on_open to be an async callable, got {hook!r}")
 
     async def target(self, endpoint: Endpoint, attempt: Attempt) -> Target:
         """Where this attempt goes.
@@ -94,24 +96,27 @@ def _as_target(value: object) -> Target:
         return value
     if isinstance(value, str):
         return Target(value)
-    message = f"expected a URL or a Target, got {type(value).__name__}"
-    raise UsageError(message)
+    raise UsageError(f"expected a URL or a Target, got {type(value).__name__}")
 
 
-async def provide(what: str, function: Callable[..., Awaitable[object]], *arguments: object) -> Any:
+async def provide(
+    what: str,
+    function: Callable[Arguments, Awaitable[Result]],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Result:
     """The result of a callable of the user's, its failure translated.
 
     Raises:
         HookError: it raised; the exception is the cause.
+        UsageError: it is not an async function.
     """
     try:
-        result = function(*arguments)
-        if not isawaitable(result):
-            message = f"{what} must be an async function"
-            raise UsageError(message)
-        return await result
+        result = function(*args, **kwargs)
+        if isawaitable(result):
+            return await result
     except UsageError:
         raise
     except Exception as error:
-        message = f"{what} failed with {type(error).__name__}: {error}"
-        raise HookError(message) from error
+        raise HookError(f"{what} failed with {type(error).__name__}: {error}") from error
+    raise UsageError(f"{what} must be an async function, it returned {result!r}")

@@ -1,0 +1,60 @@
+# Needs Python 3.10 or later; the rest goes into .venv, in the versions of constraints.txt.
+
+PYTHON ?= python3
+BIN := .venv/bin
+GROUPS := build test check bench lock
+PURE := statews/errors.py,statews/policy.py,statews/lifecycle.py,statews/protocol/*
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help .venv demo test check format diagrams bench conformance constraints clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+.venv: .venv/.test .venv/.check ## Set up the environment for development
+
+.venv/.base: pyproject.toml constraints.txt
+	@$(PYTHON) tools/environments.py install
+
+.venv/.%: .venv/.base
+	@$(PYTHON) tools/environments.py install $*
+
+demo: .venv/.base ## Watch a connection live through lost links
+	@$(BIN)/statews demo
+
+test: .venv/.test ## Run the tests with coverage, then on every other supported Python found
+	$(BIN)/pytest --cov
+	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
+	@$(BIN)/python tools/environments.py test
+
+check: .venv ## Check format, lint, types, layers and diagrams
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	PATH="$(CURDIR)/$(BIN):$$PATH" basedpyright --verifytypes statews --ignoreexternal
+	$(BIN)/lint-imports
+	$(BIN)/python -m statews diagram --check diagrams
+
+format: .venv/.check ## Format the code and mend what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+diagrams: .venv/.base ## Draw the machines anew
+	$(BIN)/python -m statews diagram --out diagrams
+
+bench: .venv/.base ## Measure statews beside other libraries
+	$(BIN)/python -m benchmarks.environment
+
+conformance: .venv/.base ## Run Autobahn's test suite, for 10 to 20 minutes
+	$(BIN)/python conformance/run.py
+
+constraints: .venv/.lock ## Resolve constraints.txt anew
+	UV_CUSTOM_COMPILE_COMMAND='make constraints' UV_PYTHON_DOWNLOADS=never \
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 --no-annotate \
+		--upgrade --all-extras $(addprefix --group ,$(GROUPS)) --output-file constraints.txt
+
+clean: ## Remove all that was made
+	rm -rf .venv .venv-* .*_cache .hypothesis .coverage dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

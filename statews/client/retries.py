@@ -1,0 +1,126 @@
+"""What remains between two links: what went wrong, whose turn it is, and when."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from anyio import current_time
+from typing_extensions import assert_never
+
+from ..errors import ConnectionFailed, HookError
+from ..protocol import verdict
+from ..protocol.backoff import delay
+from .settings import Attempt
+
+if TYPE_CHECKING:
+    from ..lifecycle import Event, Phase
+    from ..transport.dial import Target
+    from .settings import Settings
+
+__all__ = ["Retries"]
+
+KEPT: Final = 100  # errors kept for `ConnectionFailed.history`
+
+
+class Retries:
+    """The verdicts on what was lost, carried out.
+
+    Attributes:
+        retry_at: when the next attempt is due, as `anyio.current_time()`.
+    """
+
+    __slots__ = ("_endpoint", "_history", "_refresh", "_settings", "retry_at")
+
+    def __init__(self, settings: Settings) -> None:
+        self.retry_at = 0.0
+        self._settings = settings
+        self._history: deque[Exception] = deque(maxlen=KEPT)
+        self._endpoint = 0  # the next one's place in the turn
+        self._refresh = False
+
+    @property
+    def last_error(self) -> Exception | None:
+        """What ended the last attempt or link; None if nothing has yet."""
+        return self._history[-1] if self._history else None
+
+    def start_over(self) -> None:
+        """Somebody asked for a new start."""
+        self._history.clear()
+        self._refresh = False
+
+    settle = start_over  # a link has lasted
+
+    async def next_target(self, attempts: int) -> Target:
+        """Where the attempt goes whose number is given.
+
+        Raises:
+            HookError, UsageError: see `Settings.target`.
+        """
+        endpoints = self._settings.endpoints
+        attempt = Attempt(number=attempts, refresh=self._refresh, last_error=self.last_error)
+        return await self._settings.target(endpoints[self._endpoint % len(endpoints)], attempt)
+
+    def judge(
+        self, error: Exception, phase: Phase, *, attempts: int, uptime: float | None
+    ) -> Event:
+        """The event that a loss is, and for `lost` the time of the next attempt."""
+        self._remember(error)
+        failure = verdict.Failure(
+            error=error,
+            phase=phase,
+            attempt=attempts,
+            uptime=uptime,
+            has_refreshed=self._refresh,
+            unix_time=time.time(),
+        )
+        at_least, spread = 0.0, None
+        match decision := self._decide(failure):
+            case verdict.Fail():
+                return "refused"
+            case verdict.End():
+                return "refused" if uptime is None else "ended"
+            case verdict.RetryNow():
+                spread = 0.0
+            case verdict.Refresh():
+                self._refresh = True
+            case verdict.NextEndpoint():
+                self._endpoint += 1
+                at_least = decision.at_least
+            case verdict.Retry():
+                at_least, spread = decision.at_least, decision.spread
+            case _:
+                assert_never(decision)
+        self.retry_at = current_time() + delay(
+            self._settings.dialing.policy.backoff,
+            attempts + 1,
+            self._settings.random(),
+            at_least=at_least,
+            spread=spread,
+        )
+        return "lost"
+
+    def _decide(self, failure: verdict.Failure) -> verdict.Verdict:
+        try:
+            return self._settings.decide(failure)
+        except Exception as error:  # noqa: BLE001 - yours may raise anything; it is told as it is
+            failed = HookError(f"decide failed with {type(error).__name__}: {error}")
+            failed.__cause__ = error
+            self._remember(failed)
+            return verdict.Fail()
+
+    def _remember(self, error: Exception) -> None:
+        """Keep an error, but not the frames it went through: they hold the lost link."""
+        self._history.append(error)
+        kept: BaseException | None = error
+        while kept is not None and not isinstance(kept, HookError):
+            kept.__traceback__ = None
+            kept = kept.__cause__ or kept.__context__
+
+    def failure(self) -> ConnectionFailed:
+        """The error for whoever waits for a connection that gave up."""
+        count = f"{len(self._history)} attempt{'s' if len(self._history) > 1 else ''}"
+        return ConnectionFailed(
+            self._history, f"gave up after {count} that failed, the last one: {self.last_error}"
+        )

@@ -1,0 +1,242 @@
+"""What a link does without waiting: bytes in and out, control frames, the watch over the peer."""
+
+from __future__ import annotations
+
+import os
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from anyio import CancelScope, Event, current_time
+
+from ..errors import (
+    ConnectionClosed,
+    FrameError,
+    LinkClosed,
+    LinkDropped,
+    PeerSilent,
+    StatewsError,
+)
+from ..protocol.frames import Opcode, parse_close
+from ..protocol.liveness import Liveness, Verdict
+from .outgoing import Outgoing
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Mapping
+
+    from ..policy import Policy
+    from ..protocol.frames import Message
+    from ..protocol.handshake import Opened
+    from .stream import ByteStream
+
+__all__ = ["LinkState", "Wire"]
+
+# A clock that goes on while the machine sleeps, where there is one.
+_AWAKE: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def awake_time() -> float:
+    """Seconds on a clock that counts the time the machine slept as well."""
+    return time.monotonic() if _AWAKE is None else time.clock_gettime(_AWAKE)
+
+
+class LinkState(Enum):
+    """Where a link is in its closing handshake (RFC 6455 section 7.1)."""
+
+    OPEN = "messages go both ways"
+    CLOSING = "our close frame is out; the peer's is awaited"
+    OVER = "nothing more is sent or received"
+
+
+class Wire:
+    """The part of a `Link` that any task may run, since it never waits.
+
+    Attributes:
+        state: where the link is in its closing handshake.
+        ending: why it is over, once it is.
+        inbox: the messages not yet taken, oldest first.
+        subprotocol: the one selected in the opening handshake, if any.
+        headers: the peer's headers in the opening handshake, names in lower case.
+        path: what the opening handshake asked for, with the query.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_decoder",
+        "_encoder",
+        "_inbox_bytes",
+        "_inbox_limit",
+        "_liveness",
+        "_nap",
+        "_outgoing",
+        "_over",
+        "_ping",
+        "_side",
+        "_stream",
+        "ending",
+        "headers",
+        "inbox",
+        "path",
+        "state",
+        "subprotocol",
+    )
+
+    def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
+        self.state = LinkState.OPEN
+        self.ending: StatewsError | None = None
+        self.inbox: deque[Message] = opened.decoder.inbox
+        self.subprotocol = opened.subprotocol
+        self.headers: Mapping[str, str] = opened.headers
+        self.path = opened.path
+        self._stream = stream
+        self._side = opened.side
+        self._decoder = opened.decoder
+        self._encoder = opened.encoder
+        self._outgoing = Outgoing(stream, policy.limits.outgoing_bytes)
+        self._liveness = Liveness(policy.heartbeat, now=current_time(), awake=awake_time())
+        self._ping = b""
+        self._inbox_bytes = 0  # taken in since the inbox was last empty
+        self._inbox_limit = policy.limits.inbox_bytes
+        self._nap = CancelScope()  # cancelled to call the owner
+        self._arrived: Event | None = None  # a caller waits for what the owner reads
+        self._over: Event | None = None  # the owner waits for what a caller reads
+        if opened.rest:
+            self._take(opened.rest)
+
+    def __repr__(self) -> str:
+        return f"<Link {self.state.name.lower()} over {self._stream!r}>"
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds that the last answered ping took; None if none was."""
+        return self._liveness.round_trip
+
+    def adopt(self, inbox: deque[Message]) -> None:
+        """Put what came in, and what will, behind the messages of earlier links."""
+        inbox.extend(self.inbox)
+        self.inbox = self._decoder.inbox = inbox
+
+    @property
+    def _has_room(self) -> bool:
+        return self._inbox_bytes < self._inbox_limit
+
+    def _why_not(self) -> StatewsError:
+        return self.ending or ConnectionClosed("the link is closing")
+
+    # What comes in.
+
+    def _receive(self) -> bool:
+        """Take in what has come; whether anything had."""
+        try:
+            data = self._stream.receive_nowait()
+        except LinkDropped as error:
+            self._end(error)
+            return True
+        if data is None:
+            return False
+        self._take(data)
+        return True
+
+    def _take(self, data: bytes) -> None:
+        """Let the decoder have what came in, and see to what is not a message."""
+        if not data:
+            text = "the peer closed the TCP connection without a closing handshake"
+            self._end(LinkDropped(text))
+            return
+        self._liveness.heard(current_time())
+        decoder = self._decoder
+        try:
+            decoder.feed(data)
+            if decoder.controls:
+                self._take_controls()
+        except FrameError as error:
+            if self.state is LinkState.OPEN:
+                self._put(self._encoder.close(error.close_code, str(error)))
+            self._end(error)
+        self._inbox_bytes = self._inbox_bytes + len(data) if self.inbox else 0
+        if self._arrived is not None and self.inbox:
+            self._arrived.set()
+
+    def _take_controls(self) -> None:
+        controls, self._decoder.controls = self._decoder.controls, []
+        for opcode, payload in controls:
+            if opcode == Opcode.PING:
+                self._put(self._encoder.control(Opcode.PONG, payload))
+            elif opcode == Opcode.CLOSE:
+                code, reason = parse_close(payload)
+                if self.state is LinkState.OPEN:
+                    self._put(self._encoder.close(code))
+                self._end(LinkClosed(code, reason))
+            elif payload == self._ping:
+                self._liveness.answered(current_time())
+
+    # What goes out.
+
+    def _put(self, frame: bytes) -> None:
+        """Send a control frame."""
+        try:
+            if self._outgoing.put_now(frame):
+                self._nap.cancel()
+        except LinkDropped as error:
+            self._end(error)
+
+    def _flush(self) -> bool:
+        """Hand on what was collected; whether nothing is left to hand on."""
+        try:
+            return self._outgoing.flush()
+        except LinkDropped as error:
+            self._end(error)
+            return True
+
+    def ping(self) -> None:
+        """Ask the peer whether it is there; the answer shows in `round_trip`."""
+        if self.state is LinkState.OPEN:
+            self._ping = os.urandom(4)
+            self._liveness.asked(current_time())
+            self._put(self._encoder.control(Opcode.PING, self._ping))
+
+    def probe(self) -> None:
+        """`ping`, and hold the peer to an answer within the heartbeat's timeout."""
+        self.ping()
+        self._nap.cancel()
+
+    def _beat(self) -> float:
+        """Do what the heartbeat asks for now, and return when to look again."""
+        now, reading = current_time(), self._has_room
+        match self._liveness.judge(now, awake_time(), reading=reading):
+            case Verdict.DEAD if self._stream.is_readable():
+                self._liveness.heard(now)  # its answer is here, and only not read yet
+            case Verdict.DEAD:
+                self._end(PeerSilent("the peer was silent, and did not answer a ping in time"))
+            case Verdict.PING:
+                self.ping()
+            case Verdict.WAIT:
+                pass
+        return self._liveness.next_look(now, reading=reading)
+
+    # The end.
+
+    def _end(self, why: StatewsError) -> None:
+        """The link is over; whoever waits learns why. The first reason stays."""
+        if self.state is not LinkState.OVER:
+            self.state = LinkState.OVER
+            self.ending = why
+            self._nap.cancel()
+        self._outgoing.release()
+        for event in (self._arrived, self._over):
+            if event is not None:
+                event.set()
+
+    def release(self) -> None:
+        """Give everything back at once. Whoever still waits gets `ending`."""
+        self._end(LinkDropped("the link was released"))
+        if isinstance(self.ending, PeerSilent):
+            self._stream.abort()
+        else:
+            self._stream.close()
+
+    def abort(self) -> None:
+        """`release`, and forget what the peer was not delivered yet."""
+        self._end(LinkDropped("the link was aborted"))
+        self._stream.abort()

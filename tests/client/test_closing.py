@@ -1,0 +1,205 @@
+"""Closing and cancelling, from everywhere: in virtual time, on a network without sockets."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import anyio
+import pytest
+from anyio import current_time
+
+import statews
+from statews import (
+    Backoff,
+    Limits,
+    Link,
+    LinkClosed,
+    Policy,
+    State,
+    Timeouts,
+)
+
+from .world import (
+    URL,
+    World,
+    accept,
+    connect,
+    echo,
+    refuse,
+    silent,
+    steady,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
+
+
+@pytest.mark.parametrize(
+    "phase",
+    ["resolving", "dialing", "upgrading", "restoring", "backing-off", "failed", "live"],
+)
+async def test_close_is_prompt_everywhere_and_nothing_is_dialled_after(
+    world: World, phase: str
+) -> None:
+    async def endpoint(_: statews.Attempt) -> str:
+        await anyio.sleep(1000 if phase == "resolving" else 0)
+        return URL
+
+    async def hook(_: Link) -> None:
+        await anyio.sleep(1000 if phase == "restoring" else 0)
+
+    world.dial_time = 1000 if phase == "dialing" else 0
+    scripts = {"upgrading": silent, "backing-off": refuse, "failed": refuse}
+    world.scripts = [scripts.get(phase, echo)]
+    backoff = Backoff(first=30, maximum=30, max_attempts=0 if phase == "failed" else None)
+    timeouts = Timeouts(opening=10_000)
+    policy = Policy(backoff=backoff, timeouts=timeouts)
+    async with connect(endpoint, on_open=hook, policy=policy, wait=False) as connection:
+        await anyio.sleep(0.1)
+        assert phase in {connection.state.value, connection.phase and connection.phase.value}
+        dials = len(world.dials)
+        before = current_time()
+        await connection.close()
+        assert current_time() - before <= 0.1
+        assert connection.state is State.CLOSED
+        await anyio.sleep(10_000)
+        assert len(world.dials) == dials
+        assert world.live_wires() == []
+        await connection.close()
+
+
+async def test_close_of_a_frozen_link_takes_the_closing_deadline_and_aborts(world: World) -> None:
+    async with connect() as connection:
+        world.wires[-1].freeze()
+        await connection.close()
+        assert current_time() == pytest.approx(5)
+    assert world.wires[-1].client.is_aborted
+
+
+async def test_close_while_another_task_receives_is_a_whole_closing_handshake(
+    world: World,
+) -> None:
+    codes = []
+
+    async def handler(link: Link) -> None:
+        with pytest.raises(LinkClosed, match="1000"):
+            await link.receive()
+        codes.append(1000)
+
+    world.scripts = [accept(handler)]
+    async with connect() as connection, anyio.create_task_group() as group:
+
+        async def receive() -> None:
+            with pytest.raises(statews.ConnectionClosed, match="is closed"):
+                await connection.receive()
+
+        group.start_soon(receive)
+        await anyio.sleep(5)
+        await connection.close()
+        assert current_time() - 5 < 0.1
+    assert codes == [1000]
+    assert not world.wires[-1].client.is_aborted
+
+
+async def test_a_late_dial_is_undone(world: World) -> None:
+    """A dial that succeeds in the moment of the close still gets its closing handshake."""
+    for instant in (0.0, 1.0, 1.0000001, 2.0):
+        world.dial_time = 1
+        async with connect(wait=False) as connection:
+            await anyio.sleep(instant)
+            await connection.close()
+        assert connection.state is State.CLOSED
+        assert world.live_wires() == []
+
+
+@pytest.mark.parametrize("instant", [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 7.0])
+async def test_cancelling_at_any_moment_leaves_nothing(world: World, instant: float) -> None:
+    async def endpoint(_: statews.Attempt) -> str:
+        await anyio.sleep(1)
+        return URL
+
+    async def hook(link: Link) -> None:
+        await link.send("hook")
+        await anyio.sleep(1)
+
+    world.dial_time = 1
+    with anyio.move_on_after(instant) as scope:
+        async with connect(endpoint, on_open=hook) as connection:
+            while True:
+                await connection.send("x")
+                await connection.receive()
+                await anyio.sleep(0.1)
+    assert scope.cancelled_caught
+    assert current_time() - instant <= 0.1
+    assert world.live_wires() == []
+    await anyio.sleep(100)
+    assert len(world.dials) <= 1
+
+
+async def test_a_cancelled_send_leaves_whole_frames(world: World) -> None:
+    got: list[str] = []
+
+    async def slow_reader(link: Link) -> None:
+        await anyio.sleep(10)
+        got.extend([str(message) async for message in link])
+
+    world.scripts = [accept(slow_reader)]
+    world.capacity = 1000
+    policy = steady(limits=Limits(outgoing_bytes=1000))
+    async with connect(policy=policy) as connection:
+        for number in range(20):
+            with anyio.move_on_after(0.1):
+                await connection.send(f"{number:>400}")
+        await anyio.sleep(20)
+        await connection.send("end")
+    assert got[-1] == "end"
+    assert [int(each) for each in got[:-1]] == list(range(len(got) - 1))
+
+
+async def test_both_sides_may_send_more_than_the_link_holds_before_they_read(
+    world: World,
+) -> None:
+    async def handler(link: Link) -> None:
+        for number in range(100):
+            await link.send(f"{number:>1000}")
+        got = [int(await link.receive()) for _ in range(100)]
+        await link.send(str(got == list(range(100))))
+        await link.receive()
+
+    world.scripts = [accept(handler)]
+    world.capacity = 5000
+    async with connect() as connection:
+        for number in range(100):
+            await connection.send(f"{number:>1000}")
+        assert [int(await connection.receive()) for _ in range(100)] == list(range(100))
+        assert await connection.receive() == "True"
+
+
+async def test_after_the_end_nothing_refers_to_the_connection(world: World) -> None:
+    async def use() -> list[weakref.ref[object]]:
+        async with connect() as connection:
+            await connection.send("x")
+            await connection.receive()
+            world.wires[-1].cut()
+            await connection.wait_for(State.BACKING_OFF)
+            await connection.wait_for(State.OPEN)
+            return [weakref.ref(connection), weakref.ref(connection.changes())]
+
+    references = await use()
+    await anyio.sleep(1)
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+
+
+async def test_a_lost_link_is_not_kept_alive_by_its_error(world: World) -> None:
+    streams = []
+    async with connect() as connection:
+        for _ in range(3):
+            streams.append(weakref.ref(world.wires[-1].client))
+            world.wires[-1].cut()
+            await connection.wait_for(State.BACKING_OFF)
+            await connection.wait_for(State.OPEN)
+        del world.wires[:3]
+        await anyio.sleep(1)
+        gc.collect()
+        assert [stream() for stream in streams] == [None] * 3

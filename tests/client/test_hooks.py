@@ -1,0 +1,142 @@
+"""Credentials and hooks: in virtual time, on a network without sockets."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from anyio import current_time
+
+import statews
+from statews import (
+    Link,
+    LinkClosed,
+    State,
+)
+
+from .world import (
+    World,
+    accept,
+    connect,
+    echo_handler,
+    respond,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
+
+
+async def test_each_attempt_asks_for_its_url_and_headers(world: World) -> None:
+    asked: list[tuple[int, bool]] = []
+
+    async def endpoint(attempt: statews.Attempt) -> str:
+        asked.append((attempt.number, attempt.refresh))
+        if len(asked) == 1:
+            raise OSError("no token today")
+        return f"ws://example.org/?token={len(asked)}"
+
+    paths = []
+
+    async def handler(link: Link) -> None:
+        paths.append((link.path, link.headers["x-attempt"]))
+        await echo_handler(link)
+
+    async def headers(attempt: statews.Attempt) -> dict[str, str]:
+        return {"X-Attempt": str(attempt.number)}
+
+    world.scripts = [accept(handler)]
+    async with connect(endpoint, headers=headers) as connection:
+        world.wires[-1].cut()
+        await connection.wait_for(State.BACKING_OFF)
+        await connection.wait_for(State.OPEN)
+    assert asked == [(0, False), (1, False), (2, False)]
+    assert paths == [("/?token=2", "1"), ("/?token=3", "2")]
+
+
+async def test_credentials_are_refreshed_once_then_the_connection_fails(world: World) -> None:
+    unauthorized = respond(b"HTTP/1.1 401 Unauthorized\r\n\r\n")
+    world.scripts = [unauthorized]
+    asked = []
+
+    async def headers(attempt: statews.Attempt) -> dict[str, str]:
+        asked.append(attempt.refresh)
+        return {"Authorization": "Bearer secret"}
+
+    with pytest.raises(statews.ConnectionFailed, match="401 Unauthorized"):
+        await connect(headers=headers).__aenter__()
+    assert asked == [False, True]
+
+
+async def test_hooks_run_on_every_link_before_messages_go_out(world: World) -> None:
+    heard: list[str] = []
+
+    async def server(link: Link) -> None:
+        async for message in link:
+            assert isinstance(message, str)
+            heard.append(message)
+            await link.send(f"re: {message}")
+
+    async def authenticate(link: Link) -> None:
+        await link.send("authenticate")
+        assert await link.receive() == "re: authenticate"
+        await anyio.sleep(1)
+
+    async def subscribe(link: Link) -> None:
+        await link.send("subscribe")
+
+    world.scripts = [accept(server)]
+    async with connect(on_open=[authenticate, subscribe], wait=False) as connection:
+        await connection.send("first")
+        assert await connection.receive() == "re: subscribe"
+        assert await connection.receive() == "re: first"
+        world.wires[-1].cut()
+        await connection.wait_for(State.BACKING_OFF)
+        await connection.send("second")
+        assert await connection.receive() == "re: subscribe"
+        assert await connection.receive() == "re: second"
+    assert heard == ["authenticate", "subscribe", "first", "authenticate", "subscribe", "second"]
+
+
+async def test_a_failing_hook_is_a_failed_attempt(world: World) -> None:
+    runs = []
+
+    async def hook(link: Link) -> None:
+        runs.append(link)
+        if len(runs) == 1:
+            raise KeyError("mine")
+
+    async with connect(on_open=hook) as connection:
+        error = connection.snapshot().last_error
+        assert isinstance(error, statews.HookError)
+        assert isinstance(error.__cause__, KeyError)
+    assert [wire.client.is_aborted for wire in world.wires] == [False, False]
+
+
+async def test_a_hook_that_hangs_is_ended_by_the_opening_timeout() -> None:
+    async def hook(_: Link) -> None:
+        await anyio.sleep_forever()
+
+    async with connect(on_open=hook, wait=False) as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        assert isinstance(connection.snapshot().last_error, statews.OpeningTimeout)
+        assert "restoring" in str(connection.snapshot().last_error)
+        assert current_time() == pytest.approx(15, abs=0.1)
+
+
+async def test_a_link_that_is_lost_under_a_hook_is_a_lost_link(world: World) -> None:
+    async def hook(_: Link) -> None:
+        await anyio.sleep_forever()
+
+    async def leave(_: Link) -> None:
+        return
+
+    world.scripts = [accept(leave)]
+    async with connect(on_open=hook, wait=False) as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        assert isinstance(connection.snapshot().last_error, LinkClosed)
+        assert current_time() < 1
+
+
+async def test_what_a_hook_must_be_is_said() -> None:
+    with pytest.raises(statews.UsageError, match="expected on_open to be an async callable"):
+        connect(on_open=[3])
+    with pytest.raises(statews.ConnectionFailed, match="must be an async function"):
+        await connect(on_open=lambda _: 3).__aenter__()

@@ -1,0 +1,189 @@
+"""Frozen peers, busy consumers, sleeping machines: in virtual time, without sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+
+import anyio
+import pytest
+from anyio import current_time
+
+import statews
+from statews import (
+    Backoff,
+    Heartbeat,
+    Jitter,
+    Limits,
+    Link,
+    LinkClosed,
+    Policy,
+    State,
+)
+from statews.transport.stream import send
+
+from .world import (
+    World,
+    accept,
+    connect,
+    echo,
+    refuse,
+    steady,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
+
+
+async def test_a_frozen_peer_is_found_and_aborted_within_interval_and_timeout(
+    world: World,
+) -> None:
+    policy = steady(heartbeat=Heartbeat(interval=10, timeout=3))
+    async with connect(policy=policy) as connection:
+        await connection.send("x")
+        await connection.receive()
+        frozen_at = current_time()
+        world.wires[-1].freeze()
+        await connection.wait_for(State.BACKING_OFF)
+        assert current_time() - frozen_at <= 13.01
+        assert isinstance(connection.snapshot().last_error, statews.PeerSilent)
+        assert world.wires[0].client.is_aborted
+        await connection.wait_for(State.OPEN)
+        await connection.send("y")
+        assert await connection.receive() == "y"
+
+
+async def receive_all(connection: statews.Connection) -> None:
+    async for _ in connection:
+        pass
+
+
+async def send_steadily(connection: statews.Connection) -> None:
+    while connection.state is State.OPEN:
+        await connection.send("x" * 1000)
+        await anyio.sleep(0.01)
+
+
+async def do_something_else(_: statews.Connection) -> None:
+    await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("application", [receive_all, send_steadily, do_something_else])
+async def test_a_frozen_peer_is_found_whatever_the_application_does(
+    world: World, application: Callable[[statews.Connection], Coroutine[None, None, None]]
+) -> None:
+    async def sink(link: Link) -> None:
+        async for _ in link:
+            pass
+
+    world.scripts = [accept(sink)]
+    policy = steady(heartbeat=Heartbeat(interval=10, timeout=3))
+    async with connect(policy=policy) as connection, anyio.create_task_group() as group:
+        group.start_soon(application, connection)
+        await anyio.sleep(50)
+        frozen_at = current_time()
+        world.wires[-1].freeze()
+        await connection.wait_for(State.BACKING_OFF)
+        assert current_time() - frozen_at <= 13.1
+        assert len(world.dials) == 1
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+async def test_a_consumer_that_does_not_read_loses_nothing_and_is_not_disconnected(
+    world: World, size: int
+) -> None:
+    async def flood(link: Link) -> None:
+        for number in range(100):
+            await link.send(f"{number:>{size}}")
+        async for message in link:
+            await link.send(message)
+
+    world.scripts = [accept(flood)]
+    world.capacity = 4096
+    policy = steady(heartbeat=Heartbeat(interval=10, timeout=3), limits=Limits(inbox_bytes=2048))
+    async with connect(policy=policy) as connection:
+        await anyio.sleep(10 * 13)
+        assert len(world.dials) == 1
+        assert [int(await connection.receive()) for _ in range(100)] == list(range(100))
+        await connection.send("still here")
+        assert await connection.receive() == "still here"
+
+
+async def test_pings_are_answered_while_nobody_receives(world: World) -> None:
+    round_trips = []
+
+    async def pinger(link: Link) -> None:
+        for _ in range(3):
+            link.ping()
+            await anyio.sleep(5)
+            round_trips.append(link.round_trip)
+        await link.send("done")
+        await anyio.sleep_forever()
+
+    world.scripts = [accept(pinger)]
+    async with connect() as connection:
+        await anyio.sleep(20)
+        assert all(trip is not None and trip < 1.1 for trip in round_trips)
+        assert len(round_trips) == 3
+        assert await connection.receive() == "done"
+
+
+async def test_nudge_retries_now(world: World) -> None:
+    world.scripts = [refuse, echo]
+    policy = steady(backoff=Backoff(first=30, maximum=30, jitter=Jitter.NONE))
+    async with connect(policy=policy, wait=False) as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        connection.nudge()
+        await connection.wait_for(State.OPEN)
+        assert current_time() < 1
+
+
+async def test_nudge_finds_a_frozen_peer_within_the_timeout(world: World) -> None:
+    async with connect() as connection:
+        world.wires[-1].freeze()
+        connection.nudge()
+        await connection.wait_for(State.BACKING_OFF)
+        assert current_time() <= 10.01
+
+
+async def test_nudge_is_harmless_in_every_other_state(world: World) -> None:
+    connection = connect(policy=Policy(backoff=Backoff(max_attempts=0)), wait=False)
+    connection.nudge()
+    world.scripts = [refuse]
+    world.dial_time = 1
+    async with connection:
+        connection.nudge()
+        await connection.wait_for(State.FAILED)
+        connection.nudge()
+    connection.nudge()
+    assert connection.state is State.CLOSED
+
+
+async def test_after_a_sleep_of_the_machine_the_peer_is_asked_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = 0.0
+    monkeypatch.setattr("statews.transport.wire.awake_time", lambda: current_time() + slept)
+    async with connect() as connection:
+        await anyio.sleep(2)
+        world.wires[-1].freeze()
+        slept = 3600.0
+        await connection.wait_for(State.BACKING_OFF)
+        assert current_time() <= 2 + 5 + 10 + 0.1
+
+
+async def test_a_peer_that_breaks_the_protocol_is_told_and_replaced(world: World) -> None:
+    told: list[LinkClosed] = []
+
+    async def garbage(link: Link) -> None:
+        await send(link._stream, b"\xff\xff\xff")
+        with pytest.raises(LinkClosed, match="with a mask") as caught:
+            await link.receive()
+        told.append(caught.value)
+
+    world.scripts = [accept(garbage), echo]
+    async with connect() as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        error = connection.snapshot().last_error
+        assert isinstance(error, statews.FrameError)
+        await connection.wait_for(State.OPEN)
+    assert [ending.code for ending in told] == [error.close_code] == [1002]

@@ -1,0 +1,152 @@
+"""Backoff, attempts, giving up: in virtual time, on a network without sockets."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import anyio
+import pytest
+
+import statews
+from statews import (
+    Backoff,
+    Link,
+    Policy,
+    State,
+)
+
+from .world import (
+    URL,
+    World,
+    accept,
+    connect,
+    echo,
+    refuse,
+    respond,
+    silent,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
+
+
+async def test_accept_then_drop_is_not_hammered(world: World) -> None:
+    async def drop(_: Link) -> None:
+        return
+
+    world.scripts = [accept(drop)]
+
+    def always(_: statews.Failure) -> statews.Verdict:
+        return statews.Retry()
+
+    with anyio.move_on_after(60):
+        async with statews.connect(URL, proxy=None, wait=False, decide=always):
+            await anyio.sleep_forever()
+    assert 2 <= len(world.dials) <= 12
+    world.dials.clear()
+    with anyio.move_on_after(60):
+        async with connect(wait=False, decide=always):
+            await anyio.sleep_forever()
+    starts = [at for at, _, _ in world.dials]
+    gaps = [round(b - a) for a, b in pairwise(starts)]
+    assert gaps == [1, 2, 4, 8, 16]
+
+
+async def test_attempts_are_forgotten_only_after_a_link_has_lasted(world: World) -> None:
+    lifetimes = iter([1.0, 1.0, 30.0, 1.0])
+
+    async def live(_: Link) -> None:
+        await anyio.sleep(next(lifetimes))
+
+    world.scripts = [accept(live)] * 4 + [silent]
+    waits = []
+    async with connect(wait=False, decide=lambda _: statews.Retry()) as connection:
+        async for change in connection.changes():
+            if change.now.retry_at is not None:
+                waits.append(round(change.now.retry_at - change.now.since))
+            if len(waits) == 4:
+                break
+    assert waits == [1, 2, 1, 2]
+
+
+async def test_max_attempts_counts_reconnects_in_a_row(world: World) -> None:
+    world.scripts = [refuse]
+    with pytest.raises(statews.ConnectionFailed, match="gave up after 4 attempts") as caught:
+        await connect(policy=Policy(backoff=Backoff(max_attempts=3))).__aenter__()
+    assert len(world.dials) == 4
+    assert [type(error) for error in caught.value.history] == [statews.DialError] * 4
+
+
+async def test_failed_can_be_left_by_connect(world: World) -> None:
+    world.scripts = [refuse, refuse, echo]
+    policy = Policy(backoff=Backoff(max_attempts=1))
+    async with connect(policy=policy, wait=False) as connection:
+        await connection.wait_for(State.FAILED)
+        with pytest.raises(statews.ConnectionFailed, match="gave up"):
+            await connection.receive()
+        with pytest.raises(statews.ConnectionFailed, match="gave up"):
+            await connection.send("x")
+        await connection.connect()
+        assert connection.state is State.OPEN
+        await connection.send("x")
+        assert await connection.receive() == "x"
+        assert connection.snapshot().attempt == 0
+
+
+async def test_connect_waits_in_every_living_state_and_raises_when_closed(world: World) -> None:
+    connection = connect()
+    with pytest.raises(statews.UsageError, match="enter the connection first"):
+        await connection.connect()
+    async with connection:
+        await connection.connect()
+        world.wires[-1].cut()
+        await connection.wait_for(State.BACKING_OFF)
+        await connection.connect()
+        assert connection.state is State.OPEN
+    with pytest.raises(statews.ConnectionClosed, match="is closed"):
+        await connection.connect()
+
+
+async def test_a_refusal_that_will_not_change_fails_at_once(world: World) -> None:
+    world.scripts = [respond(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")]
+    with pytest.raises(statews.ConnectionFailed, match="403 Forbidden"):
+        await connect().__aenter__()
+    assert len(world.dials) == 1
+
+
+async def test_retry_after_is_a_lower_bound(world: World) -> None:
+    busy = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 20\r\n\r\n"
+    world.scripts = [respond(busy), echo]
+    async with connect():
+        first, second = (at for at, _, _ in world.dials)
+    assert second - first == pytest.approx(21)
+
+
+async def test_the_peer_may_end_the_connection_by_intent(world: World) -> None:
+    async def goodbye(link: Link) -> None:
+        await link.send("goodbye")
+
+    world.scripts = [accept(goodbye)]
+    async with connect() as connection:
+        assert [message async for message in connection] == ["goodbye"]
+        assert connection.state is State.CLOSED
+        with pytest.raises(statews.ConnectionClosed, match="closed"):
+            await connection.send("x")
+        with pytest.raises(statews.ConnectionClosed, match="closed"):
+            await connection.receive()
+    assert len(world.dials) == 1
+
+
+async def test_endpoints_are_tried_in_turn(world: World) -> None:
+    world.scripts = [refuse, refuse, refuse, echo]
+    async with connect(["ws://a/", "ws://b/"]):
+        assert [host for _, host, _ in world.dials] == ["a", "b", "a", "b"]
+
+
+async def test_a_decision_that_raises_fails_the_connection_with_its_error(world: World) -> None:
+    world.scripts = [refuse]
+
+    def decide(_: statews.Failure) -> statews.Verdict:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(statews.ConnectionFailed, match="decide failed with ZeroDivisionError"):
+        await connect(decide=decide).__aenter__()
