@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 from transitions import EventData, Machine, MachineError
 from transitions import State as MachineState
 
 from .errors import RefusedEventError
+
+if TYPE_CHECKING:
+    from transitions.core import TransitionConfig
 
 __all__ = ["EVENTS", "MACHINE", "REFUSALS", "Activity", "Event", "Lifecycle", "Phase", "State"]
 
@@ -59,11 +62,15 @@ class Activity:
         runs: what is done while the state lasts.
         within: the setting that bounds it, as `Class.field` of `statews.policy`; None: no bound.
         phases: in order, as far as the attempt needs them.
+        on_exit: what is done last, however the state is left; None: nothing.
+        exit_within: the setting that bounds that.
     """
 
     runs: str
     within: str | None = None
     phases: tuple[Phase, ...] = ()
+    on_exit: str | None = None
+    exit_within: str | None = None
 
 
 class _State(MachineState):
@@ -98,9 +105,10 @@ STATES: Final = [
         State.OPEN,
         "ready: the link is up and the hooks are done",
         activity=Activity(
-            runs="serve the link; on leaving, the closing handshake",
-            within="Timeouts.closing",
+            runs="serve the link",
             phases=(Phase.LIVE, Phase.DRAINING),
+            on_exit="the closing handshake",
+            exit_within="Timeouts.closing",
         ),
     ),
     _State(
@@ -112,7 +120,7 @@ STATES: Final = [
     _State(State.CLOSED, "over; all is released", final=True),
 ]
 
-ROWS: Final = [
+ROWS: Final[list[TransitionConfig]] = [
     {
         "trigger": "connect",
         "source": [State.IDLE, State.FAILED],
@@ -179,6 +187,7 @@ REFUSALS: Final[dict[Event, dict[State, str]]] = {
 }
 
 MACHINE: Final = Machine(
+    name="statews.lifecycle",
     model=None,
     states=STATES,
     transitions=ROWS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from weakref import WeakSet
+from weakref import ref
 
 from anyio import Event
 
@@ -102,19 +102,25 @@ class Observers:
     __slots__ = ("_changed", "_observers")
 
     def __init__(self) -> None:
-        self._observers: WeakSet[Changes] = WeakSet()
+        self._observers: tuple[ref[Changes], ...] = ()
         self._changed: Event | None = None
 
     def subscribe(self, state: State) -> Changes:
         """A new observer of a connection that is in `state`."""
         changes = Changes(is_over=state is State.CLOSED)
-        self._observers.add(changes)
+        self._observers = (*self._living(), ref(changes))
         return changes
+
+    def _living(self) -> tuple[ref[Changes], ...]:
+        return tuple(observer for observer in self._observers if observer() is not None)
 
     def publish(self, change: Change) -> None:
         """Tell everybody. Nobody's code runs in here."""
-        for observer in tuple(self._observers):
-            observer.add(change)
+        self._observers = self._living()
+        for observer in self._observers:
+            changes = observer()
+            if changes is not None:
+                changes.add(change)
         if self._changed is not None:
             self._changed.set()
             self._changed = None

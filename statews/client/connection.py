@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -34,10 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "connect"]
 
 
+DEFAULT_POLICY: Final = Policy()
+
+
 def connect(
     endpoint: Endpoint | Sequence[Endpoint],
     *,
-    policy: Policy | None = None,
+    policy: Policy = DEFAULT_POLICY,
     headers: Headers | None = None,
     subprotocols: Sequence[str] = (),
     on_open: Hook | Sequence[Hook] = (),
@@ -55,7 +58,7 @@ def connect(
     Args:
         endpoint: a URL (`ws://`, `wss://`, `ws+unix://`), a `Target`, an async callable that gives
             one for each `Attempt`, or several of these, tried in turn.
-        policy: how the connection lives; None for the defaults of `Policy`.
+        policy: how the connection lives.
         headers: for the opening handshake of every attempt, or an async callable that gives them.
         subprotocols: offered, the preferred first (RFC 6455 section 1.9).
         on_open: run on each new link before it counts as open, to authenticate or subscribe. It
@@ -71,7 +74,6 @@ def connect(
     Raises:
         UsageError: at once, for a URL or an option that is wrong.
     """
-    policy = Policy() if policy is None else policy
     if isinstance(subprotocols, str):
         message = (
             f"expected subprotocols to be a sequence of names, got the string {subprotocols!r}"

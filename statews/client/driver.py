@@ -30,6 +30,8 @@ from .opening import open_link, part
 from .retries import Retries
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from ..lifecycle import Event
     from ..protocol.frames import Message
     from ..transport.link import Link
@@ -97,23 +99,31 @@ class Driver:
             with CancelScope(shield=True) as self._scope:
                 if self._wish is not None:
                     self._scope.cancel()
-                event = await self._run_activity()
+                event = await self._activity()
             event = event or self._wish
             if event is not None:
                 self._fire(event)
 
-    async def _run_activity(self) -> Event:
+    def _activity(self) -> Coroutine[None, None, Event]:
         match self.state:
             case State.CONNECTING:
-                return await self._attempt()
+                return self._attempt()
             case State.OPEN:
-                return await self._serve()
+                return self._serve()
             case State.BACKING_OFF:
-                await anyio.sleep_until(self._retries.retry_at)
-                return "elapsed"
-            case _:  # until somebody connects or closes
-                await anyio.sleep_forever()
-                raise AssertionError
+                return self._back_off()
+            case _:
+                return self._rest()
+
+    async def _rest(self) -> Event:
+        """`idle`, `failed`: until somebody connects or closes."""
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def _back_off(self) -> Event:
+        """`backing-off`: the drawn delay, unless somebody nudges."""
+        await anyio.sleep_until(self._retries.retry_at)
+        return "elapsed"
 
     async def _attempt(self) -> Event:
         """`connecting`: one dial, and the hooks on what it gave."""
@@ -138,11 +148,10 @@ class Driver:
 
     async def _serve(self) -> Event:
         """`open`: keep the link alive; on leaving, by whatever way, shake hands."""
-        link, ending = self.link, None
+        link = self.link
         assert link is not None  # noqa: S101 - `opened` is returned with a link only
         try:
-            with CancelScope(deadline=self._settles_at):
-                ending = await link.serve()
+            ending = await link.serve(until=self._settles_at)
             if ending is None:
                 self._settles_at = math.inf
                 return "settled"

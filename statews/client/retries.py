@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from anyio import current_time
@@ -36,7 +35,7 @@ class Retries:
     def __init__(self, settings: Settings) -> None:
         self.retry_at = 0.0
         self._settings = settings
-        self._history: deque[Exception] = deque(maxlen=KEPT)
+        self._history: list[Exception] = []
         self._endpoint = 0  # the next one's place in the turn
         self._refresh = False
 
@@ -113,6 +112,7 @@ class Retries:
     def _remember(self, error: Exception) -> None:
         """Keep an error, but not the frames it went through: they hold the lost link."""
         self._history.append(error)
+        del self._history[:-KEPT]
         kept: BaseException | None = error
         while kept is not None and not isinstance(kept, HookError):
             kept.__traceback__ = None

@@ -24,6 +24,8 @@ from .outgoing import LONG
 from .wire import LinkState, Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from typing_extensions import Self
 
     from ..policy import Policy
@@ -124,11 +126,9 @@ class Link(Wire):
             if self._reader is Reader.CALLER or self._arrived is not None:
                 raise BusyError("another task is receiving from this connection already")
             if self._reader is Reader.NOBODY:
-                self._reader = Reader.CALLER
                 try:
-                    await self._read()
+                    await self._read(Reader.CALLER)
                 finally:
-                    self._reader = Reader.NOBODY
                     self._attend()
             else:
                 self._arrived = Event()
@@ -143,28 +143,35 @@ class Link(Wire):
         if self._nap.deadline > until:  # noqa: PLR1730 - to set a deadline costs more than to look
             self._nap.deadline = until
 
-    async def _read(self) -> None:
+    async def _read(self, reader: Reader) -> None:
         """Read once, waiting if need be. What was read is in the inbox before a cancellation."""
-        if self._receive():
-            await checkpoint()  # a peer that never pauses must not have the loop to itself
-            return
-        self._flush()
+        self._reader = reader
         try:
+            if self._receive():
+                await checkpoint()  # a peer that never pauses must not have the loop to itself
+                return
+            self._flush()
             await self._stream.wait_readable()
+            self._receive()
         except LinkDropped as error:
             self._end(error)
-        else:
-            self._receive()
+        finally:
+            self._reader = Reader.NOBODY
 
     # What the link's owner calls.
 
-    async def serve(self) -> StatewsError:
-        """Keep the link alive until it is over; returns why. May be cancelled and called again."""
+    async def serve(self, *, until: float = math.inf) -> StatewsError | None:
+        """Keep the link alive until it is over, and return why; None if `until` came first.
+
+        May be cancelled, and called again.
+        """
         while True:
             self._nap = CancelScope()
-            self._nap.deadline = self._look_again()
+            self._nap.deadline = min(self._look_again(), until)
             if self.state is LinkState.OVER:
                 return self._why_not()
+            if current_time() >= until:
+                return None
             with self._nap:
                 if self._flush():
                     await self._turn()
@@ -175,15 +182,9 @@ class Link(Wire):
         look, until = self._beat(), self._attended_until
         return min(look, until) if until > current_time() else look
 
-    async def _turn(self) -> None:
+    def _turn(self) -> Awaitable[None]:
         """Read if nobody else does and there is room; else wait to be called."""
-        if not self._is_owners_turn():
-            await anyio.sleep_forever()
-        self._reader = Reader.OWNER
-        try:
-            await self._read()
-        finally:
-            self._reader = Reader.NOBODY
+        return self._read(Reader.OWNER) if self._is_owners_turn() else anyio.sleep_forever()
 
     def _is_owners_turn(self) -> bool:
         if self._arrived is not None:
@@ -232,7 +233,7 @@ class Link(Wire):
         """Take in what the peer still says, up to its close frame."""
         while self.state is not LinkState.OVER:
             if self._reader is Reader.NOBODY:
-                await self._read()
+                await self._read(Reader.OWNER)
             else:
                 self._over = self._over or Event()
                 await self._over.wait()
