@@ -1,0 +1,191 @@
+"""The whole library on real sockets: what it leaves behind, and that the README is true."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import re
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+
+import anyio
+import pytest
+import sniffio
+import trio
+import trustme
+
+import statews
+from statews import Link, Policy, State
+
+pytestmark = pytest.mark.anyio
+
+README = Path(__file__).parent.parent / "README.md"
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+async def echo(link: Link) -> None:
+    async for message in link:
+        await link.send(message)
+
+
+def held() -> tuple[int, int, int]:
+    """Tasks, file descriptors and threads of this process."""
+    gc.collect()
+    if sniffio.current_async_library() == "trio":
+        tasks = trio.lowlevel.current_statistics().tasks_living
+    else:
+        tasks = len(asyncio.all_tasks())
+    return tasks, len(list(Path("/dev/fd").iterdir())), threading.active_count()
+
+
+async def all_left(listener: statews.Listener) -> None:
+    """Wait for the server's half to be done: the peer's end of TCP is nobody's event here."""
+    while listener.connections:  # noqa: ASYNC110
+        await anyio.sleep(0.001)
+
+
+async def drop_and_return(connection: statews.Connection) -> None:
+    await connection.send("x")
+    assert await connection.receive() == "x"
+
+
+async def raise_an_error(connection: statews.Connection) -> None:
+    await connection.send("x")
+    raise ZeroDivisionError
+
+
+async def be_cancelled(connection: statews.Connection) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await connection.receive()
+
+
+@pytest.mark.parametrize("body", [drop_and_return, raise_an_error, be_cancelled])
+@pytest.mark.parametrize("secure", [False, True])
+async def test_nothing_is_left_of_a_connection(
+    body: Callable[[statews.Connection], Awaitable[None]], *, secure: bool
+) -> None:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    with anyio.fail_after(20):
+        async with statews.listen(echo, ssl=server if secure else None) as listener:
+            url = f"{'wss' if secure else 'ws'}://127.0.0.1:{listener.port}/"
+            async with statews.connect(url, ssl=client):
+                pass  # whatever is made once for all is made now
+            await all_left(listener)
+            before = held()
+            for _ in range(3):
+                try:
+                    async with statews.connect(url, ssl=client) as connection:
+                        await body(connection)
+                except ZeroDivisionError:
+                    pass
+                assert connection.state is State.CLOSED
+            await all_left(listener)
+            assert held() == before
+
+
+async def test_the_server_restarts_and_the_connection_goes_on() -> None:
+    policy = Policy(backoff=statews.Backoff(first=0.05, maximum=0.05, max_attempts=None))
+    with anyio.fail_after(20):
+        async with statews.listen(echo) as listener:
+            port = listener.port
+        url = f"ws://127.0.0.1:{port}/"
+        async with statews.connect(url, policy=policy, wait=False) as connection:
+            for word in ("once", "again"):
+                async with statews.listen(echo, port=port):
+                    await connection.send(word)
+                    assert await connection.receive() == word
+                await connection.wait_for(State.BACKING_OFF)
+
+
+async def test_a_hundred_connections_in_one_task_do_not_disturb_each_other() -> None:
+    with anyio.fail_after(60):
+        async with statews.listen(echo) as listener, anyio.create_task_group() as group:
+
+            async def talk(name: int) -> None:
+                async with statews.connect(f"ws://127.0.0.1:{listener.port}/") as connection:
+                    for number in range(20):
+                        await connection.send(f"{name} {number}")
+                        assert await connection.receive() == f"{name} {number}"
+
+            for name in range(100):
+                group.start_soon(talk, name)
+
+
+def test_the_readme_has_its_shortest_client_first() -> None:
+    assert len(EXAMPLES) == 6
+    assert "statews.connect(" in EXAMPLES[0]
+    assert len(EXAMPLES[0].splitlines()) < 15
+
+
+async def test_the_readme_s_client_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    async def greet(link: Link) -> None:
+        await link.send(f"you said {await link.receive()!s}")
+
+    with anyio.fail_after(20):
+        async with statews.listen(greet) as listener:
+            source = EXAMPLES[0].replace(
+                "wss://example.org/feed", f"ws://127.0.0.1:{listener.port}"
+            )
+            names: dict[str, Callable[[], Awaitable[None]]] = {}
+            exec(source.replace("anyio.run(main)", ""), names)  # noqa: S102
+            await names["main"]()
+    assert capsys.readouterr().out == "you said hello\n"
+
+
+async def test_the_readme_s_hooks_run(capsys: pytest.CaptureFixture[str]) -> None:
+    async def feed(link: Link) -> None:
+        assert link.headers["authorization"] == "Bearer from your cache"
+        assert await link.receive() == '{"subscribe": "prices"}'
+        await link.send('{"subscribed": "prices"}')
+        await link.send("a price")
+        await link.receive()
+
+    with anyio.fail_after(20):
+        async with statews.listen(feed) as listener:
+            names: dict[str, Callable[[], Awaitable[None]]] = {}
+            url = f"ws://127.0.0.1:{listener.port}"
+            exec(EXAMPLES[2].replace("wss://example.org/feed", url), names)  # noqa: S102
+            await names["follow"]()
+    assert capsys.readouterr().out == "a price\n"
+
+
+async def test_the_readme_s_server_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Callable[[], Awaitable[None]]] = {}
+    exec(EXAMPLES[5], names)  # noqa: S102
+    with anyio.fail_after(20):
+        await names["serve"]()
+    assert capsys.readouterr().out == "hello\n"
+
+
+async def test_the_readme_s_watching_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Callable[..., Coroutine[None, None, None]]] = {}
+    exec(EXAMPLES[3], names)  # noqa: S102
+    with anyio.fail_after(20):
+        async with statews.listen(echo) as listener, anyio.create_task_group() as group:
+            connection = statews.connect(f"ws://127.0.0.1:{listener.port}/", wait=False)
+            group.start_soon(names["watch"], connection)
+            await anyio.wait_all_tasks_blocked()
+            async with connection:
+                await names["hurry"](connection)
+    assert "connecting -> open" in capsys.readouterr().out
+
+
+async def test_the_readme_s_policy_and_decision_are_taken() -> None:
+    names: dict[str, object] = {}
+    for source in (EXAMPLES[1], EXAMPLES[4]):
+        exec(source, names)  # noqa: S102
+        connection = names["connection"]
+        assert isinstance(connection, statews.Connection)
+        assert connection.state is State.IDLE
+    decide = names["decide"]
+    assert callable(decide)
+    for code, verdict in ((4010, statews.End()), (1012, statews.Retry())):
+        failure = statews.Failure(error=statews.LinkClosed(code), phase=statews.Phase.LIVE)
+        assert decide(failure) == verdict
