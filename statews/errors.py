@@ -7,18 +7,23 @@ retried), `ConnectionFailed` what remains when the policy gave up, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 
 class StatewsError(Exception):
-    """The root of everything that statews raises on purpose."""
+    """The root of everything that statews raises on purpose. It survives pickling and copying."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # What Exception does is to call `__init__` again, with the message alone.
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(kind: type[StatewsError], args: tuple[object, ...]) -> StatewsError:
+    return kind.__new__(kind, *args)
 
 
 class UsageError(StatewsError, ValueError):
-    """A wrong argument or a call that makes no sense here; the message says what would be right."""
+    """A wrong argument, or a call that makes no sense here; it says what would be right."""
 
 
 class BusyError(UsageError):
@@ -108,7 +113,8 @@ class LinkClosed(LinkError):
     """
 
     def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(f"the peer closed the link with {code}" + (f": {reason}" if reason else ""))
+        why = f": {reason}" if reason else ""
+        super().__init__(f"the peer closed the link with {code}{why}")
         self.code = code
         self.reason = reason
 

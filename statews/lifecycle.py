@@ -114,7 +114,7 @@ STATES: Final = [
     _State(
         State.BACKING_OFF,
         "waiting for the next attempt",
-        activity=Activity(runs="sleep for the drawn delay", within="Backoff.maximum"),
+        activity=Activity(runs="sleep for the drawn delay, and for what the server asked"),
     ),
     _State(State.FAILED, "gave up; connect starts over"),
     _State(State.CLOSED, "over; all is released", final=True),

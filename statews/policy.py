@@ -6,8 +6,10 @@ Durations are seconds. `dataclasses.replace` makes a variant of any of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from types import NoneType
 from typing import Final
 
 from .errors import UsageError
@@ -18,14 +20,37 @@ KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
 
-def _require(holds: bool, what: str, value: object) -> None:  # noqa: FBT001 - a check, not a switch
-    if not holds:
-        message = f"{what}, got {value!r}"
-        raise UsageError(message)
+def _check(
+    settings: object,
+    names: str,
+    kind: type[float],
+    right: str,
+    holds: Callable[[float], bool],
+) -> None:
+    """Refuse values that are no numbers, or for which `holds` does not; `int` is a `float` too."""
+    for name in names.split():
+        value: float = getattr(settings, name)
+        is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+        if not is_number or not holds(value):
+            raise _wrong(settings, name, right)
 
 
-def _require_duration(name: str, value: float) -> None:
-    _require(value > 0, f"{name} must be above 0 seconds", value)  # false for NaN too
+def _check_is(settings: object, name: str, kinds: type | tuple[type, ...], right: str) -> None:
+    if not isinstance(getattr(settings, name), kinds):
+        raise _wrong(settings, name, right)
+
+
+def _wrong(settings: object, name: str, right: str) -> UsageError:
+    value: object = getattr(settings, name)
+    return UsageError(f"{type(settings).__name__}.{name} must be {right}, got {value!r}")
+
+
+def _is_duration(value: float) -> bool:
+    return value > 0  # false for NaN
+
+
+def _is_finite_duration(value: float) -> bool:
+    return 0 < value < math.inf
 
 
 class Jitter(str, Enum):
@@ -47,7 +72,8 @@ class Backoff:
         factor: each further wait is this much longer, at least 1.
         maximum: no wait is longer; the jitter is drawn after this cap.
         jitter: how the wait is drawn from what the other three give.
-        max_attempts: reconnects in a row without a link that lasted; then `failed`. None: no limit.
+        max_attempts: reconnects in a row without a link that lasted; then `failed`. None: no
+            limit.
         stable_after: how long a link must be open before earlier attempts are forgotten,
             so that a server that accepts and drops is not hammered.
         longest_hint: a server's `Retry-After` or `retry=` is obeyed up to here.
@@ -62,29 +88,18 @@ class Backoff:
     longest_hint: float = 3600.0
 
     def __post_init__(self) -> None:
-        _require_duration("Backoff.first", self.first)
-        _require(1 <= self.factor < math.inf, "Backoff.factor must be at least 1", self.factor)
-        _require(
-            self.first <= self.maximum < math.inf,
-            f"Backoff.maximum must be finite and at least Backoff.first ({self.first:g} seconds)",
-            self.maximum,
-        )
-        _require(
-            isinstance(self.jitter, Jitter),
-            "Backoff.jitter must be one of Jitter.FULL, Jitter.EQUAL and Jitter.NONE",
-            self.jitter,
-        )
-        _require(
-            self.max_attempts is None or self.max_attempts >= 0,
-            "Backoff.max_attempts must be 0 or more, or None for no limit",
-            self.max_attempts,
-        )
-        _require_duration("Backoff.stable_after", self.stable_after)
-        _require(
-            0 <= self.longest_hint < math.inf,
-            "Backoff.longest_hint must be 0 seconds or more, and finite",
-            self.longest_hint,
-        )
+        _check(self, "first", float, "finite and above 0 seconds", _is_finite_duration)
+        _check(self, "factor", float, "finite and at least 1", lambda x: 1 <= x < math.inf)
+        at_least = f"finite and at least Backoff.first ({self.first:g} seconds)"
+        _check(self, "maximum", float, at_least, lambda x: self.first <= x < math.inf)
+        choice = "one of Jitter.FULL, Jitter.EQUAL and Jitter.NONE"
+        _check_is(self, "jitter", Jitter, choice)
+        if self.max_attempts is not None:
+            limit = "a whole number of 0 or more, or None for no limit"
+            _check(self, "max_attempts", int, limit, lambda x: x >= 0)
+        _check(self, "stable_after", float, "above 0 seconds", _is_duration)
+        bounds = "finite and 0 seconds or more"
+        _check(self, "longest_hint", float, bounds, lambda x: 0 <= x < math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +109,8 @@ class Heartbeat:
     Attributes:
         interval: a ping goes out when nothing was heard for so long.
         timeout: the link is aborted when nothing was heard for so long after the ping.
-        clock_check: how often to look whether the machine slept; after a sleep the peer is probed at once.
+        clock_check: how often to look whether the machine slept; after a sleep the peer is
+            probed at once.
     """
 
     interval: float = 30.0
@@ -102,9 +118,7 @@ class Heartbeat:
     clock_check: float = 5.0
 
     def __post_init__(self) -> None:
-        _require_duration("Heartbeat.interval", self.interval)
-        _require_duration("Heartbeat.timeout", self.timeout)
-        _require_duration("Heartbeat.clock_check", self.clock_check)
+        _check(self, "interval timeout clock_check", float, "above 0 seconds", _is_duration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +136,8 @@ class Timeouts:
     happy_eyeballs: float = 0.25
 
     def __post_init__(self) -> None:
-        _require_duration("Timeouts.opening", self.opening)
-        _require(self.opening < math.inf, "Timeouts.opening must be finite", self.opening)
-        _require_duration("Timeouts.closing", self.closing)
-        _require(self.closing < math.inf, "Timeouts.closing must be finite", self.closing)
-        _require_duration("Timeouts.happy_eyeballs", self.happy_eyeballs)
+        _check(self, "opening closing", float, "finite and above 0 seconds", _is_finite_duration)
+        _check(self, "happy_eyeballs", float, "above 0 seconds", _is_duration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +145,8 @@ class Limits:
     """What a peer may make us hold, in bytes where the name says so.
 
     Attributes:
-        message_bytes: the longest message taken in, after inflating; a longer one ends the link with 1009.
+        message_bytes: the longest message taken in, after inflating; a longer one ends the link
+            with 1009.
         header_bytes: the longest HTTP head taken in during the opening handshake.
         inbox_bytes: how much is read ahead of the application; then TCP holds the peer back.
         outgoing_bytes: how much may wait for the transport before `send` waits.
@@ -148,10 +160,9 @@ class Limits:
     redirects: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("message_bytes", "header_bytes", "inbox_bytes", "outgoing_bytes"):
-            value: int = getattr(self, name)
-            _require(value > 0, f"Limits.{name} must be above 0", value)
-        _require(self.redirects >= 0, "Limits.redirects must be 0 or more", self.redirects)
+        sizes = "message_bytes header_bytes inbox_bytes outgoing_bytes"
+        _check(self, sizes, int, "a whole number above 0", _is_duration)
+        _check(self, "redirects", int, "a whole number of 0 or more", lambda x: x >= 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,17 +182,11 @@ class Deflate:
     threshold_bytes: int = 64
 
     def __post_init__(self) -> None:
-        _require(1 <= self.level <= 9, "Deflate.level must be between 1 and 9", self.level)  # noqa: PLR2004
-        _require(
-            9 <= self.window_bits <= 15,  # noqa: PLR2004
-            "Deflate.window_bits must be between 9 and 15 (zlib cannot do 8)",
-            self.window_bits,
-        )
-        _require(
-            self.threshold_bytes >= 0,
-            "Deflate.threshold_bytes must be 0 or more",
-            self.threshold_bytes,
-        )
+        _check(self, "level", int, "a whole number from 1 to 9", lambda x: 1 <= x <= 9)
+        bits = "a whole number from 9 to 15 (zlib cannot do 8)"
+        _check(self, "window_bits", int, bits, lambda x: 9 <= x <= 15)
+        _check_is(self, "context_takeover", bool, "True or False")
+        _check(self, "threshold_bytes", int, "a whole number of 0 or more", lambda x: x >= 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,3 +206,10 @@ class Policy:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     deflate: Deflate | None = None
+
+    def __post_init__(self) -> None:
+        _check_is(self, "backoff", Backoff, "a Backoff")
+        _check_is(self, "heartbeat", (Heartbeat, NoneType), "a Heartbeat, or None for none")
+        _check_is(self, "timeouts", Timeouts, "a Timeouts")
+        _check_is(self, "limits", Limits, "a Limits")
+        _check_is(self, "deflate", (Deflate, NoneType), "a Deflate, or None for none")

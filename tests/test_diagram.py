@@ -192,7 +192,7 @@ def test_a_state_is_drawn_with_its_documentation_and_activity(kind: Format, stat
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize(
     "timeout",
-    ["15 s (Timeouts.opening)", "5 s (Timeouts.closing)", "30 s (Backoff.maximum)"],
+    ["15 s (Timeouts.opening)", "5 s (Timeouts.closing)"],
 )
 def test_a_timeout_is_drawn_with_its_default(kind: Format, timeout: str) -> None:
     assert timeout in draw(CHART, kind).decode()

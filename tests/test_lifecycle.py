@@ -225,8 +225,8 @@ def kept_bytes(connections: int) -> int:
 def test_connections_that_are_gone_leave_nothing_behind() -> None:
     tracemalloc.start()
     try:
-        kept_bytes(20)  # whatever is made once is made here
-        assert kept_bytes(500) < 500 * 8  # not even a pointer each
+        # The interpreter keeps something now and then; a leak would be there every time.
+        assert min(kept_bytes(100) for _ in range(5)) < 100 * 8  # not even a pointer each
     finally:
         tracemalloc.stop()
 

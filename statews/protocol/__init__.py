@@ -1,1 +1,1 @@
-"""The pure part: no await, clock, randomness, logging or I/O; time and chance come in as arguments."""
+"""The pure part: no await, clock, randomness, logging or I/O; time and chance are arguments."""

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
-
 from typing_extensions import assert_never
 
-from ..policy import Jitter
-
-if TYPE_CHECKING:
-    from ..policy import Backoff
+from ..policy import Backoff, Jitter
 
 __all__ = ["delay"]
 
@@ -34,21 +28,28 @@ def delay(
         spread: the server's own idea of the jitter, which then replaces the backoff's.
 
     Returns:
-        At most `backoff.maximum`, plus what the hints ask for up to `backoff.longest_hint`.
+        The hint, obeyed up to `backoff.longest_hint`, plus a jitter of at most `backoff.maximum`
+        or, where the server spreads its clients, `backoff.longest_hint`.
     """
-    if spread is not None:
-        return min(at_least + draw * spread, backoff.longest_hint)
-    # In logarithms, so that attempt 2,000 of an unlimited policy is no OverflowError.
-    doublings = math.log(backoff.maximum / backoff.first)
-    exponent = (attempt - 1) * math.log(backoff.factor)
-    longest = backoff.maximum if exponent >= doublings else backoff.first * math.exp(exponent)
+    hint = max(0.0, min(at_least, backoff.longest_hint))
+    longest = _longest(backoff, attempt)
+    if spread is not None:  # cut each by itself: a herd with one absurd hint must not be one again
+        return hint + draw * min(spread, max(longest, backoff.longest_hint))
     match backoff.jitter:
         case Jitter.FULL:
-            drawn = draw * longest
+            share = draw
         case Jitter.EQUAL:
-            drawn = longest / 2 + draw * longest / 2
+            share = (1 + draw) / 2
         case Jitter.NONE:
-            drawn = longest
+            share = 1.0
         case _:
             assert_never(backoff.jitter)
-    return min(at_least, backoff.longest_hint) + drawn
+    return hint + share * longest
+
+
+def _longest(backoff: Backoff, attempt: int) -> float:
+    """The delay that the jitter is drawn from: it grows with each attempt, up to the cap."""
+    try:
+        return min(backoff.maximum, backoff.first * float(backoff.factor) ** (attempt - 1))
+    except OverflowError:
+        return backoff.maximum

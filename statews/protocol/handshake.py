@@ -1,70 +1,76 @@
 """The opening handshake without I/O (RFC 6455 section 4), for both sides.
 
-HTTP and the negotiation are the sans-IO part of `websockets`; its objects live until
-the 101 and are dropped. What this module adds: a bound on the head, the bytes behind
-the head kept for the frame decoder, and errors that say what the peer did.
+The negotiation is the sans-IO part of `websockets`; its objects live until the 101 and are
+dropped. What this module adds: the bytes behind the head kept for the frame decoder, checks
+on what the user gives, and errors that say what the peer did.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeGuard, cast
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import (
-    InvalidHandshake,
-    InvalidStatus,
-    InvalidURI,
-    NegotiationError,
-    SecurityError,
-)
-from websockets.extensions.permessage_deflate import (
-    ClientPerMessageDeflateFactory,
-    PerMessageDeflate,
-    ServerPerMessageDeflateFactory,
-)
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
-from websockets.streams import StreamReader
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
 from ..errors import HandshakeError, UpgradeRefused, UsageError
-from .deflate import Deflater, Inflater
+from ..policy import Deflate, Limits
+from .deflate import acceptable, codecs, offered
 from .frames import Decoder, Encoder
+from .head import HeadTooLongError, lower_headers, read_request, read_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
-
-    from websockets.extensions import Extension
-
-    from ..policy import Deflate, Limits
+    from websockets.typing import LoggerLike
 
 __all__ = [
     "ClientHandshake",
-    "HeadReader",
     "Opened",
     "Refusal",
     "ServerHandshake",
     "Side",
-    "lower_headers",
     "parse_url",
     "read_response",
 ]
 
-Head = TypeVar("Head", Request, Response)
-
+# What the server's half is made of, spent once it was read (RFC 6455 section 4.1).
+NEGOTIATION: Final = frozenset(
+    {"connection", "upgrade", "sec-websocket-accept", "sec-websocket-extensions"}
+)
 SWITCHING_PROTOCOLS: Final = 101
+BAD_REQUEST: Final = 400
+HEAD_TOO_LONG: Final = 431  # RFC 6585 section 5
 BODY_BYTES: Final = 1024  # of a refusal's body, as far as it came along with the head
-_HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")  # RFC 9110 section 5.1
-_NOT_IN_HEADERS: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
-# `websockets` logs every header at DEBUG, credentials among them; ours must not get that far.
-_SILENT: Final = logging.Logger("statews.handshake", logging.CRITICAL + 1)  # noqa: LOG001
+_TOKEN: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")  # RFC 9110 section 5.6.2
+_NOT_IN_HEADERS: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_NOT_IN_URLS: Final = re.compile(r"[\x00-\x20\x7f]")
+# Headers that say what the handshake is, and where the request ends.
+_OURS: Final = re.compile(
+    r"connection|upgrade|sec-websocket-.*|content-length|transfer-encoding", re.IGNORECASE
+)
+
+
+class _Quiet:
+    """In the place of a logger: `websockets` logs all headers at DEBUG, credentials among them."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        """No: nothing is logged at any level."""
+        del level
+        return False
+
+    def error(self, message: str, *, exc_info: bool) -> None:
+        """Nothing: the exception is in `handshake_exc` as well."""
+
+
+_QUIET: Final = cast("LoggerLike", _Quiet())
 
 
 class Side(Enum):
@@ -96,7 +102,8 @@ class Opened:
         encoder: for ours.
         subprotocol: the one selected, if any.
         rest: what came after the head, the first bytes of frames.
-        headers: the peer's headers, names in lower case.
+        headers: the peer's headers, names in lower case; a server's without its half of the
+            negotiation.
         path: what was asked for, with the query.
     """
 
@@ -115,79 +122,28 @@ def parse_url(url: str) -> WebSocketURI:
     Raises:
         UsageError: it is not one; the message holds nothing of its credentials or query.
     """
+    if _NOT_IN_URLS.search(url):
+        raise UsageError("a URL has no spaces or control characters; percent-encode them")
     try:
         return parse_uri(url)
-    except (InvalidURI, ValueError) as error:
-        why = error.msg if isinstance(error, InvalidURI) else str(error)
-        message = f"expected a URL like wss://host:port/path, but {why}"
-        raise UsageError(message) from None
+    except InvalidURI as error:
+        why = error.msg
+    except ValueError:  # which may quote a part of the password
+        why = "its user name, host or port is malformed"
+    raise UsageError(f"expected a URL like wss://host:port/path, but {why}")
 
 
-def lower_headers(message: Request | Response) -> dict[str, str]:
-    """Header names in lower case; repeated ones joined by commas (RFC 9110 section 5.3)."""
-    headers: dict[str, str] = {}
-    for name, value in message.headers.raw_items():
-        known = headers.get(name.lower())
-        headers[name.lower()] = value if known is None else f"{known}, {value}"
-    return headers
+def _is_token(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
-class HeadReader(Generic[Head]):
-    """Reads one HTTP head, and nothing behind it.
-
-    Args:
-        parse: the parser, as a generator that reads from the given reader.
-        limit: the longest head taken in, in bytes.
-    """
-
-    def __init__(self, parse: Callable[[StreamReader], Generator[None, None, Head]], limit: int) -> None:
-        self._reader = StreamReader()
-        self._parser = parse(self._reader)
-        self._room = limit
-        self._limit = limit
-
-    def feed(self, chunk: bytes) -> Head | None:
-        """Take in the next bytes, nothing at the end of the stream; None while the head is incomplete.
-
-        Raises:
-            HandshakeError: it is no HTTP, it is beyond bounds, or the stream ended in the middle.
-        """
-        if chunk:
-            self._reader.feed_data(chunk)
-            self._room -= len(chunk)
-        else:
-            self._reader.feed_eof()
-        try:
-            next(self._parser)
-        except StopIteration as stop:
-            return cast("Head", stop.value)
-        except EOFError as error:
-            message = "the peer closed the TCP connection in the middle of the opening handshake"
-            raise HandshakeError(message) from error
-        except SecurityError as error:
-            message = f"the peer sent an HTTP head beyond bounds: {error}"
-            raise HandshakeError(message) from error
-        except (ValueError, LookupError, NotImplementedError) as error:
-            message = f"the peer sent something that is no HTTP: {error}"
-            raise HandshakeError(message) from error
-        if self._room <= 0:
-            message = f"the peer sent an HTTP head of over {self._limit} bytes"
-            raise HandshakeError(message)
-        return None
-
-    @property
-    def rest(self) -> bytes:
-        """The bytes behind the head, once it is complete."""
-        return bytes(self._reader.buffer)
-
-
-def read_response(limit: int) -> HeadReader[Response]:
-    """A reader for the head of a response; a body is left where it is."""
-
-    def parse(reader: StreamReader) -> Generator[None, None, Response]:
-        return Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof, proxy=True)
-
-    return HeadReader(parse, limit)
+def _check_subprotocols(names: Sequence[str]) -> list[Subprotocol] | None:
+    """The names as `websockets` takes them; None for none (RFC 6455 section 4.1)."""
+    if isinstance(names, str) or not all(map(_is_token, names)):
+        raise UsageError(f"expected subprotocols to be a sequence of tokens, got {names!r}")
+    if len(set(names)) < len(names):
+        raise UsageError(f"expected subprotocols to differ, got {names!r}")
+    return [Subprotocol(name) for name in names] or None
 
 
 class ClientHandshake:
@@ -214,19 +170,10 @@ class ClientHandshake:
         self._deflate = deflate
         self._protocol = ClientProtocol(
             uri,
-            subprotocols=[Subprotocol(name) for name in subprotocols] or None,
-            extensions=[
-                ClientPerMessageDeflateFactory(
-                    server_max_window_bits=None if deflate.window_bits == 15 else deflate.window_bits,  # noqa: PLR2004
-                    client_max_window_bits=deflate.window_bits,
-                    server_no_context_takeover=not deflate.context_takeover,
-                    client_no_context_takeover=not deflate.context_takeover,
-                )
-            ]
-            if deflate
-            else None,
+            subprotocols=_check_subprotocols(subprotocols),
+            extensions=offered(deflate),
             max_size=None,
-            logger=_SILENT,
+            logger=_QUIET,
         )
         self._head = read_response(limits.header_bytes)
         self._request = self._protocol.connect()
@@ -256,32 +203,35 @@ class ClientHandshake:
         except InvalidHandshake as error:
             message = f"the server sent a 101 that is wrong: {error}"
             raise HandshakeError(message) from error
-        inflater, deflater = _compression(self._protocol.extensions, self._deflate)
+        inflater, deflater = codecs(self._protocol.extensions, self._deflate)
         return Opened(
             side=Side.CLIENT,
             decoder=Decoder(masked=False, limit=self._limits.message_bytes, inflater=inflater),
             encoder=Encoder(entropy=os.urandom, deflater=deflater),
             subprotocol=self._protocol.subprotocol,
             rest=self._head.rest,
-            headers=lower_headers(response),
+            headers={k: v for k, v in lower_headers(response).items() if k not in NEGOTIATION},
             path=self._request.path,
         )
 
 
 def _add_headers(request: Request, headers: Mapping[str, str]) -> None:
     """The user's headers, in place of ours only where that makes sense."""
-    replaceable = {"host", "authorization"}
-    ours = {name.lower() for name in request.headers} - replaceable
     for name, value in {"User-Agent": "statews", **headers}.items():
-        if name.lower() in ours:
-            message = f"the header {name} belongs to the opening handshake; leave it out"
-            raise UsageError(message)
-        if not _HEADER_NAME.fullmatch(name) or _NOT_IN_HEADERS.search(value):
-            message = f"the header {name!r} has a character that HTTP does not allow"
-            raise UsageError(message)
+        _check_header(name, value)
         if name in request.headers:
             del request.headers[name]
         request.headers[name] = value
+
+
+def _check_header(name: object, value: object) -> None:
+    """Refuse what would make another request of it; the message does not hold the value."""
+    if not _is_token(name):
+        raise UsageError(f"expected the name of a header, got {name!r}")
+    if _OURS.fullmatch(name):
+        raise UsageError(f"the header {name} belongs to the opening handshake; leave it out")
+    if not isinstance(value, str) or _NOT_IN_HEADERS.search(value):
+        raise UsageError(f"the header {name} must be text without control characters, in Latin-1")
 
 
 def _refusal(response: Response, rest: bytes) -> UpgradeRefused:
@@ -295,25 +245,12 @@ def _refusal(response: Response, rest: bytes) -> UpgradeRefused:
     )
 
 
-def _compression(
-    extensions: Sequence[Extension], settings: Deflate | None
-) -> tuple[Inflater | None, Deflater | None]:
-    """Our own codecs, with what was negotiated."""
-    for extension in extensions:
-        if isinstance(extension, PerMessageDeflate) and settings is not None:
-            return (
-                Inflater(
-                    window_bits=extension.remote_max_window_bits,
-                    context_takeover=not extension.remote_no_context_takeover,
-                ),
-                Deflater(
-                    window_bits=extension.local_max_window_bits,
-                    context_takeover=not extension.local_no_context_takeover,
-                    level=settings.level,
-                    threshold_bytes=settings.threshold_bytes,
-                ),
-            )
-    return None, None
+def _select_subprotocol(
+    protocol: ServerProtocol, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """The first of the server's that the client offers; none is no reason to refuse."""
+    spoken = protocol.available_subprotocols or ()
+    return next((name for name in spoken if name in offered), None)
 
 
 class ServerHandshake:
@@ -331,29 +268,26 @@ class ServerHandshake:
         self._limits = limits
         self._deflate = deflate
         self._protocol = ServerProtocol(
-            subprotocols=[Subprotocol(name) for name in subprotocols] or None,
-            extensions=[
-                ServerPerMessageDeflateFactory(
-                    server_max_window_bits=deflate.window_bits,
-                    client_max_window_bits=deflate.window_bits,
-                    server_no_context_takeover=not deflate.context_takeover,
-                    client_no_context_takeover=not deflate.context_takeover,
-                )
-            ]
-            if deflate
-            else None,
+            subprotocols=_check_subprotocols(subprotocols),
+            select_subprotocol=_select_subprotocol,
+            extensions=acceptable(deflate),
             max_size=None,
-            logger=_SILENT,
+            logger=_QUIET,
         )
-        self._head = HeadReader(lambda reader: Request.parse(reader.read_line), limits.header_bytes)
+        self._head = read_request(limits.header_bytes)
 
     def feed(self, chunk: bytes) -> Request | None:
         """Take in the client's next bytes; None while its half is incomplete.
 
         Raises:
-            HandshakeError: the request is no HTTP, or beyond bounds.
+            Refusal: the request is no HTTP, or beyond bounds; its `response` says so.
         """
-        return self._head.feed(chunk)
+        try:
+            return self._head.feed(chunk)
+        except HeadTooLongError as error:
+            raise Refusal(self.refuse(HEAD_TOO_LONG, str(error)), str(error)) from error
+        except HandshakeError as error:
+            raise Refusal(self.refuse(BAD_REQUEST, str(error)), str(error)) from error
 
     def accept(self, request: Request) -> tuple[bytes, Opened]:
         """The bytes of our half, and what was agreed on.
@@ -361,10 +295,15 @@ class ServerHandshake:
         Raises:
             Refusal: the request does not ask for what this server does; its `response` says so.
         """
+        if len(request.headers.get_all("Host")) != 1:  # `websockets` leaves that to others
+            why = "expected one Host header"
+            raise Refusal(self.refuse(BAD_REQUEST, why), why)
         response = self._protocol.accept(request)
         if response.status_code != SWITCHING_PROTOCOLS:
-            raise Refusal(response.serialize(), f"{self._protocol.handshake_exc}")
-        inflater, deflater = _compression(self._protocol.extensions, self._deflate)
+            response.headers["Sec-WebSocket-Version"] = "13"  # section 4.4
+            error = self._protocol.handshake_exc
+            raise Refusal(response.serialize(), f"{error}") from error
+        inflater, deflater = codecs(self._protocol.extensions, self._deflate)
         return response.serialize(), Opened(
             side=Side.SERVER,
             decoder=Decoder(masked=True, limit=self._limits.message_bytes, inflater=inflater),

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..policy import Heartbeat
+from ..policy import Heartbeat
 
 __all__ = ["Liveness", "Verdict"]
 
@@ -33,14 +31,26 @@ class Liveness:
         heartbeat: the policy's numbers; None: never ask, never judge.
         now: the time at which the link came up.
         awake: a reading of a clock that also counts the time the machine slept.
+
+    Attributes:
+        round_trip: seconds that the last answered ping took; None if none was.
     """
 
-    __slots__ = ("_asked_at", "_drift", "_heard_at", "_heartbeat", "_looked_at", "round_trip")
+    __slots__ = (
+        "_asked_at",
+        "_drift",
+        "_heard_at",
+        "_heartbeat",
+        "_looked_at",
+        "_silent_until",
+        "round_trip",
+    )
 
     def __init__(self, heartbeat: Heartbeat | None, *, now: float, awake: float) -> None:
         self._heartbeat = heartbeat
         self._heard_at = now
         self._asked_at: float | None = None
+        self._silent_until = math.inf  # how long silence is borne; unbounded after any byte
         self._looked_at = now
         self._drift = awake - now
         self.round_trip: float | None = None
@@ -48,6 +58,7 @@ class Liveness:
     def heard(self, now: float) -> None:
         """Something came from the peer, or it took in something that had been waiting."""
         self._heard_at = now
+        self._silent_until = math.inf
 
     def answered(self, now: float) -> None:
         """The pong to our latest ping came in; others must not be reported here."""
@@ -58,6 +69,8 @@ class Liveness:
     def asked(self, now: float) -> None:
         """A ping went out."""
         self._asked_at = now
+        if self._heartbeat is not None:
+            self._silent_until = now + self._heartbeat.timeout
 
     def judge(self, now: float, awake: float, *, reading: bool) -> Verdict:
         """What is due at `now`.
@@ -66,22 +79,25 @@ class Liveness:
             now: the time.
             awake: the clock that also counts sleep.
             reading: whether what the peer sends is being taken in. While it is not, its
-                silence is ours, and nobody is declared dead.
+                silence is ours: nobody is declared dead, and the timeout waits.
         """
         heartbeat = self._heartbeat
         if heartbeat is None:
             return Verdict.WAIT
         if self._has_slept(heartbeat, now, awake):
-            self._heard_at = now - heartbeat.interval  # the timeout begins anew, with a ping
-            return Verdict.PING
-        silent = now - self._heard_at
-        if reading and self._asked_at is not None and self._asked_at >= self._heard_at:
-            return Verdict.DEAD if now - self._asked_at >= heartbeat.timeout else Verdict.WAIT
-        if silent >= heartbeat.interval and (
-            self._asked_at is None or now - self._asked_at >= heartbeat.interval
-        ):
-            return Verdict.PING
-        return Verdict.WAIT
+            return Verdict.PING  # with which the timeout begins anew
+        if not reading and self._silent_until < math.inf:
+            self._silent_until = now + heartbeat.timeout
+        # Sums as in `next_look`, never differences: what is due then must be due now.
+        if now < self._due(heartbeat, reading=reading):
+            return Verdict.WAIT
+        return Verdict.DEAD if reading and self._silent_until < math.inf else Verdict.PING
+
+    def _due(self, heartbeat: Heartbeat, *, reading: bool) -> float:
+        if reading and self._silent_until < math.inf:
+            return self._silent_until
+        asked_at = self._heard_at if self._asked_at is None else self._asked_at
+        return max(self._heard_at, asked_at) + heartbeat.interval
 
     def _has_slept(self, heartbeat: Heartbeat, now: float, awake: float) -> bool:
         """Whether the machine was away: asleep, stopped, or this task was kept from running."""
@@ -96,10 +112,5 @@ class Liveness:
         heartbeat = self._heartbeat
         if heartbeat is None:
             return math.inf
-        if self._asked_at is None:
-            due = self._heard_at + heartbeat.interval
-        elif reading and self._asked_at >= self._heard_at:
-            due = self._asked_at + heartbeat.timeout
-        else:
-            due = max(self._heard_at, self._asked_at) + heartbeat.interval
+        due = self._due(heartbeat, reading=reading)
         return min(max(due, now), now + heartbeat.clock_check)

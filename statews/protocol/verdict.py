@@ -5,19 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ..errors import (
-    CertificateError,
-    LinkClosed,
-    UpgradeRefused,
-    UsageError,
-)
+from ..errors import CertificateError, LinkClosed, UpgradeRefused, UsageError
 from ..lifecycle import Phase
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from .codes import CloseCode
 
 __all__ = [
     "Decide",
@@ -124,37 +118,36 @@ Decide = Callable[[Failure], Verdict]
 # RFC 9110 section 15: answers that time alone may change. All of 5xx are as well.
 PASSING_STATUS: Final = frozenset({408, 425, 429})
 # RFC 6455 section 7.4.1, and the statews.v1 close codes.
-ENDED_BY_INTENT: Final = 1000
-WILL_NOT_CHANGE: Final = frozenset({1008, 1010, 4403, 4409})
+WILL_NOT_CHANGE: Final = frozenset(
+    {CloseCode.POLICY_VIOLATION, CloseCode.MANDATORY_EXTENSION, 4403, 4409}
+)
 NOT_AUTHENTICATED: Final = 4401
-RETRY_HINT: Final = re.compile(r"\bretry=(\d{1,9})-(\d{1,9})\b")
+RETRY_HINT: Final = re.compile(r"\bretry=([0-9]{1,9})-([0-9]{1,9})\b")  # milliseconds
 
 
 def decide(failure: Failure) -> Verdict:
     """The default: retry what may pass, refresh credentials once, fail on what will not change."""
     match failure.error:
-        case UpgradeRefused():
-            return _judge_status(failure)
-        case LinkClosed():
-            return _judge_close(failure)
+        case UpgradeRefused(status=status):
+            return _judge_status(failure, status)
+        case LinkClosed(code=code):
+            return _judge_close(failure, code)
         case CertificateError() | UsageError():
             return Fail()
         case _:
             return Retry() if failure.phase is Phase.LIVE else NextEndpoint()
 
 
-def _judge_status(failure: Failure) -> Verdict:
-    status = failure.status or 0
-    if status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2
+def _judge_status(failure: Failure, status: int) -> Verdict:
+    if status == 401:  # RFC 9110 section 15.5.2
         return Fail() if failure.has_refreshed else Refresh()
-    if status in PASSING_STATUS or status >= 500:  # noqa: PLR2004
+    if status in PASSING_STATUS or status >= 500:
         return NextEndpoint(at_least=retry_after(failure.headers, failure.unix_time))
     return Fail()
 
 
-def _judge_close(failure: Failure) -> Verdict:
-    code = failure.close_code
-    if code == ENDED_BY_INTENT:
+def _judge_close(failure: Failure, code: int) -> Verdict:
+    if code == CloseCode.NORMAL:
         return End() if failure.phase is Phase.LIVE else Retry()
     if code == NOT_AUTHENTICATED:
         return Fail() if failure.has_refreshed else Refresh()
@@ -164,7 +157,8 @@ def _judge_close(failure: Failure) -> Verdict:
     if hint is None:
         return Retry()
     low, high = sorted(int(milliseconds) / 1000 for milliseconds in hint.groups())
-    return Retry(at_least=low, spread=high - low)
+    # Each attempt widens what is too narrow: a server that accepts and drops sets no hot pace.
+    return Retry(at_least=low, spread=max(high - low, float(failure.attempt)))
 
 
 def retry_after(headers: Mapping[str, str], unix_time: float) -> float:
@@ -180,11 +174,13 @@ def retry_after(headers: Mapping[str, str], unix_time: float) -> float:
     if until is None:
         return 0.0
     since = _parse_date(headers.get("date", ""))
-    return max(0.0, until.timestamp() - (since.timestamp() if since else unix_time))
+    return max(0.0, until - (unix_time if since is None else since))
 
 
-def _parse_date(value: str) -> datetime | None:
+def _parse_date(value: str) -> float | None:
+    """The Unix time of a date; one without a time zone is in GMT (RFC 9110 section 5.6.7)."""
     try:
-        return parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+        date = parsedate_to_datetime(value)
+        return date.replace(tzinfo=date.tzinfo or timezone.utc).timestamp()
+    except (ValueError, OverflowError):
         return None

@@ -1,1 +1,1 @@
-"""The effects: sockets, TLS, proxies, and one WebSocket link over them. Everything that waits goes through anyio."""
+"""The effects: sockets, TLS, proxies, one WebSocket link. All that waits goes through anyio."""

@@ -11,9 +11,10 @@ from ..errors import HandshakeError, UpgradeRefused, UsageError
 from ..lifecycle import Phase
 from ..protocol.handshake import ClientHandshake, Opened, parse_url
 from .link import Link
-from .proxy import FROM_ENVIRONMENT, ProxySetting, choose_proxy, tunnel
-from .stream import receive, secure, send
+from .proxy import FROM_ENVIRONMENT, ProxySetting, choose_proxy, decode_credentials, tunnel
+from .stream import receive, send
 from .tcp import connect_tcp, connect_unix
+from .tls import default_context, secure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..policy import Policy
     from .stream import ByteStream
 
-__all__ = ["Dialing", "Target", "dial", "redact"]
+__all__ = ["Dialing", "Target", "check_target", "dial", "redact", "redirect"]
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # RFC 9110 section 15.4
 UNIX: Final = "ws+unix"
@@ -40,7 +41,7 @@ class Target:
     """
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def __repr__(self) -> str:
         return f"Target({redact(self.url)!r})"
@@ -67,10 +68,14 @@ class Dialing:
 
 def redact(url: str) -> str:
     """A URL fit for a log: without credentials, query and fragment."""
+    if url.startswith(f"{UNIX}:"):
+        return url.partition("?")[0].partition("#")[0]
     try:
         parts = urlsplit(url)
     except ValueError:
         return "(not a URL)"
+    if not parts.netloc:
+        return "(not a URL)"  # and what it is may be a password
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -82,12 +87,11 @@ def check_target(target: Target) -> None:
 def _split(url: str) -> tuple[WebSocketURI, str | None]:
     """The parts of a URL, and the path of the Unix socket if it names one."""
     if not url.startswith(f"{UNIX}:"):
-        return parse_url(url), None
+        return decode_credentials(parse_url(url), url), None
     path, _, resource = url.removeprefix(f"{UNIX}:").partition(":")
     path = unquote(path.removeprefix("//"))
     if not path.startswith("/"):
-        message = "expected a URL like ws+unix:///path/to/socket:/path/to/ask/for"
-        raise UsageError(message)
+        raise UsageError("expected a URL like ws+unix:///path/to/socket:/path/to/ask/for")
     return parse_url(f"ws://localhost{resource or '/'}"), path
 
 
@@ -103,17 +107,19 @@ async def dial(target: Target, dialing: Dialing, on_phase: Callable[[Phase], Non
 
     Cancellation: everything is released.
     """
-    for _ in range(dialing.policy.limits.redirects + 1):
+    followed = 0
+    while True:
         try:
             return await _dial_once(target, dialing, on_phase)
         except UpgradeRefused as error:
             location = error.headers.get("location")
             if error.status not in REDIRECTS or location is None:
                 raise
+            if followed == dialing.policy.limits.redirects:
+                message = f"the server redirected more than {followed} times"
+                raise UpgradeRefused(error.status, error.headers, error.body, message) from error
             target = redirect(target, location)
-            refusal = error
-    message = f"the server redirected more than {dialing.policy.limits.redirects} times"
-    raise UpgradeRefused(refusal.status, refusal.headers, b"", message)
+            followed += 1
 
 
 def redirect(target: Target, location: str) -> Target:
@@ -123,15 +129,17 @@ def redirect(target: Target, location: str) -> Target:
         HandshakeError: it leads somewhere no WebSocket is, or out of TLS.
     """
     old = urlsplit(target.url)
-    new = urlsplit(urljoin(target.url.replace("ws", "http", 1), location))
+    try:
+        new = urlsplit(urljoin(target.url, location.strip().replace(" ", "%20")))
+    except ValueError:
+        raise HandshakeError("the server redirected to something that is no URL") from None
     scheme = {"http": "ws", "https": "wss"}.get(new.scheme, new.scheme)
     new = new._replace(scheme=scheme, fragment="")
     if scheme not in {"ws", "wss"} or old.scheme == UNIX:
         message = f"the server redirected to {redact(location)}, where no WebSocket can be"
         raise HandshakeError(message)
     if old.scheme == "wss" and scheme == "ws":
-        message = "the server redirected from wss to ws, out of TLS"
-        raise HandshakeError(message)
+        raise HandshakeError("the server redirected from wss to ws, out of TLS")
     if _origin(old.geturl()) == _origin(new.geturl()):
         if "@" not in new.netloc and "@" in old.netloc:
             userinfo = old.netloc.rpartition("@")[0]
@@ -143,31 +151,28 @@ def redirect(target: Target, location: str) -> Target:
 def _origin(url: str) -> tuple[bool, str, int]:
     try:
         uri = parse_url(url)
-    except UsageError as error:
-        message = f"the server redirected to something that is no URL: {error}"
-        raise HandshakeError(message) from None
+    except UsageError:
+        raise HandshakeError("the server redirected to something that is no URL") from None
     return uri.secure, uri.host, uri.port
 
 
 async def _dial_once(target: Target, dialing: Dialing, on_phase: Callable[[Phase], None]) -> Link:
     uri, unix_path = _split(target.url)
-    limits = dialing.policy.limits
     handshake = ClientHandshake(
         uri,
         headers=target.headers,
         subprotocols=dialing.subprotocols,
         deflate=dialing.policy.deflate,
-        limits=limits,
+        limits=dialing.policy.limits,
     )
     stream = await _reach(uri, unix_path, dialing, on_phase)
     try:
         if uri.secure:
             on_phase(Phase.SECURING)
-            context = dialing.ssl or ssl.create_default_context()
             hostname = dialing.server_hostname or uri.host
-            stream = await secure(stream, context, hostname=hostname)
+            stream = await secure(stream, dialing.ssl or default_context(), hostname=hostname)
         on_phase(Phase.UPGRADING)
-        opened = await upgrade(stream, handshake)
+        opened = await _upgrade(stream, handshake)
         return Link(stream, opened, dialing.policy)
     except BaseException:
         stream.abort()
@@ -200,7 +205,7 @@ async def _reach(
         raise
 
 
-async def upgrade(stream: ByteStream, handshake: ClientHandshake) -> Opened:
+async def _upgrade(stream: ByteStream, handshake: ClientHandshake) -> Opened:
     """Both halves of the opening handshake (RFC 6455 section 4.1)."""
     await send(stream, handshake.request())
     while True:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio import CancelScope, Event, current_time
+from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
 from ..errors import BusyError, LinkClosed, LinkDropped, PeerSilent, StatewsError
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "LinkState"]
 
-ATTENDED: Final = 1.0  # seconds for which the owner leaves reading to a caller that has just read
-
 
 class Reader(Enum):
     """Who waits for the transport to become readable."""
@@ -49,12 +47,11 @@ class Reader(Enum):
 class Link(Wire):
     """An open WebSocket link. `on_open` hooks and the handlers of `listen` get one."""
 
-    __slots__ = ("_attended_until", "_reader")
+    __slots__ = ("_reader",)
 
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
         super().__init__(stream, opened, policy)
         self._reader = Reader.NOBODY
-        self._attended_until = -math.inf
 
     # What the application's tasks call.
 
@@ -137,20 +134,14 @@ class Link(Wire):
                 finally:
                     self._arrived = None
 
-    def _attend(self) -> None:
-        """A caller has read: leave reading to callers for a while, and look again then."""
-        self._attended_until = until = current_time() + ATTENDED
-        if self._nap.deadline > until:  # noqa: PLR1730 - to set a deadline costs more than to look
-            self._nap.deadline = until
-
     async def _read(self, reader: Reader) -> None:
         """Read once, waiting if need be. What was read is in the inbox before a cancellation."""
         self._reader = reader
         try:
+            self._flush()
             if self._receive():
                 await checkpoint()  # a peer that never pauses must not have the loop to itself
                 return
-            self._flush()
             await self._stream.wait_readable()
             self._receive()
         except LinkDropped as error:
@@ -170,7 +161,7 @@ class Link(Wire):
             self._nap.deadline = min(self._look_again(), until)
             if self.state is LinkState.OVER:
                 return self._why_not()
-            if current_time() >= until:
+            if self._clock() >= until:
                 return None
             with self._nap:
                 if self._flush():
@@ -180,7 +171,7 @@ class Link(Wire):
 
     def _look_again(self) -> float:
         look, until = self._beat(), self._attended_until
-        return min(look, until) if until > current_time() else look
+        return min(look, until) if until > self._clock() else look
 
     def _turn(self) -> Awaitable[None]:
         """Read if nobody else does and there is room; else wait to be called."""
@@ -189,7 +180,7 @@ class Link(Wire):
     def _is_owners_turn(self) -> bool:
         if self._arrived is not None:
             return True  # a caller found the owner reading, and relies on it
-        is_attended = current_time() < self._attended_until
+        is_attended = self._clock() < self._attended_until
         return self._reader is Reader.NOBODY and not is_attended and self._has_room
 
     async def _turn_while_full(self) -> None:
@@ -204,7 +195,7 @@ class Link(Wire):
             await self._stream.wait_writable()
         except LinkDropped as error:
             self._end(error)
-        self._liveness.heard(current_time())  # room in a full pipe: the peer takes things in
+        self._liveness.heard(self._clock())  # room in a full pipe: the peer takes things in
         scope.cancel()
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:

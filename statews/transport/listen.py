@@ -6,23 +6,30 @@ import contextlib
 import errno
 import logging
 import math
+import os
 import socket
+import ssl as _ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio import CancelScope, current_time
+from anyio.lowlevel import checkpoint
 
-from ..errors import DialError, HandshakeError, LinkError, PeerError, UsageError
+from ..errors import DialError, LinkError, PeerError, UsageError
 from ..policy import Policy
 from ..protocol.frames import CloseCode
-from ..protocol.handshake import Refusal, ServerHandshake
+from ..protocol.handshake import Opened, Refusal, ServerHandshake
 from .link import Link
-from .stream import SocketStream, receive, secure, send, tune
+from .stream import receive, send, tune
+from .tls import secure
+from .watched import socket_stream
 
 if TYPE_CHECKING:
-    import ssl as _ssl
     from collections.abc import Sequence
     from types import TracebackType
+
+    from typing_extensions import Self
 
     from .stream import ByteStream
 
@@ -31,9 +38,12 @@ __all__ = ["Handler", "Listener", "listen"]
 Handler = Callable[[Link], Awaitable[object]]
 
 BACKLOG: Final = 1024  # connections the system keeps until they are accepted
-OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# The listening socket itself is of no use; any other error of accept(2) passes.
+BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
+NO_SUCH_ADDRESS: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+PAUSE: Final = 0.1  # seconds until somebody may have closed something
+FAREWELL: Final = 1.0  # seconds that a refused peer has to read why
 SERVICE_UNAVAILABLE: Final = 503
-BAD_REQUEST: Final = 400
 RETRY_AFTER: Final = "5"
 
 logger: Final = logging.getLogger("statews.listen")
@@ -49,42 +59,54 @@ def listen(
     ssl: _ssl.SSLContext | None = None,
     max_connections: float = math.inf,
 ) -> Listener:
-    """A WebSocket server, to be used as `async with listen(...) as listener`.
+    """A WebSocket server, which runs for as long as it is entered.
 
-    Leaving it stops accepting, cancels the handlers, and closes every link with 1001.
+    Use it as `async with listen(...) as listener`. Leaving it stops accepting, cancels the
+    handlers, and closes every link with 1001.
 
     Args:
-        handler: gets each `Link` when it is open. The link is closed with 1000 when it returns, and
-            with 1011 when it raises, which is logged.
+        handler: gets each `Link` when it is open. The link is closed with 1000 when it returns,
+            and with 1011 when it raises, which is logged.
         host: a name or an address; every address of it is bound.
         port: 0 lets the system choose; see `Listener.port`.
         policy: `timeouts`, `limits`, `heartbeat` and `deflate` apply to each link.
         subprotocols: spoken here, the preferred first.
         ssl: a server's context, for `wss://`.
-        max_connections: one more is answered 503 with `Retry-After`.
+        max_connections: of open links; one more is answered 503 with `Retry-After`.
 
     Raises:
         UsageError: an argument is wrong.
     """
     if not callable(handler):
-        message = f"expected handler to be an async function of a Link, got {handler!r}"
-        raise UsageError(message)
-    if not 0 <= port <= 0xFFFF:  # noqa: PLR2004
-        message = f"expected a port between 0 and 65535, got {port}"
-        raise UsageError(message)
+        raise UsageError(f"expected handler to be an async function of a Link, got {handler!r}")
+    if not 0 <= port <= 0xFFFF:
+        raise UsageError(f"expected a port between 0 and 65535, got {port}")
+    if ssl is not None and ssl.protocol is _ssl.PROTOCOL_TLS_CLIENT:
+        raise UsageError("expected a server's SSLContext, got a client's")
     return Listener(
-        handler, host, port, policy or Policy(), tuple(subprotocols), ssl, max_connections
+        handler,
+        host,
+        port,
+        policy=policy or Policy(),
+        subprotocols=subprotocols,
+        ssl=ssl,
+        max_connections=max_connections,
     )
 
 
 class Listener:
-    """A running server. Made by `listen`."""
+    """A running server. Made by `listen`.
 
-    def __init__(  # noqa: PLR0913, PLR0917 - only `listen` calls it
+    Attributes:
+        connections: how many links are open now.
+    """
+
+    def __init__(
         self,
         handler: Handler,
         host: str,
         port: int,
+        *,
         policy: Policy,
         subprotocols: Sequence[str],
         ssl: _ssl.SSLContext | None,
@@ -98,6 +120,7 @@ class Listener:
         self._ssl = ssl
         self._max_connections = max_connections
         self._sockets: list[socket.socket] = []
+        self._handshake()  # refuses subprotocols that are none
         self.connections = 0
 
     def __repr__(self) -> str:
@@ -106,10 +129,12 @@ class Listener:
     @property
     def port(self) -> int:
         """The port that is listened on."""
+        if not self._sockets:
+            raise UsageError("the listener has no port: it is not entered, or left already")
         port: int = self._sockets[0].getsockname()[1]
         return port
 
-    async def __aenter__(self) -> Listener:
+    async def __aenter__(self) -> Self:
         """Bind and start accepting.
 
         Raises:
@@ -144,23 +169,38 @@ class Listener:
         found = await anyio.getaddrinfo(
             self._host, self._wanted_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        port = self._wanted_port
-        for family, _, _, _, address in dict.fromkeys(found):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            self._sockets.append(sock)
+        missing: list[OSError] = []
+        for family, _, _, _, (host, port) in dict.fromkeys(found):
+            try:
+                # Every address gets the port that the first one got.
+                self._bind_one(family, host, self.port if self._sockets else port)
+            except OSError as error:
+                if error.errno not in NO_SUCH_ADDRESS:
+                    raise
+                missing.append(error)  # a name of ::1 where there is no IPv6
+        if not self._sockets:
+            raise missing[0]
+
+    def _bind_one(self, family: socket.AddressFamily, host: str, port: int) -> None:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
             sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name == "posix":  # elsewhere it would let two servers have one port
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((address[0], port, *address[2:]))
+            sock.bind((host, port))
             sock.listen(BACKLOG)
-            port = sock.getsockname()[1]  # every address gets the port that the first one got
+        except BaseException:
+            sock.close()
+            raise
+        self._sockets.append(sock)
 
     def _unbind(self) -> None:
         for sock in self._sockets:
-            if sock.fileno() >= 0:
-                anyio.notify_closing(sock)
-                sock.close()
+            anyio.notify_closing(sock)
+            sock.close()
+        self._sockets.clear()
 
     async def _accept(self, listening: socket.socket) -> None:
         while listening.fileno() >= 0:
@@ -170,62 +210,68 @@ class Listener:
                 with contextlib.suppress(anyio.ClosedResourceError):
                     await anyio.wait_readable(listening)
             except OSError as error:
-                if error.errno not in OUT_OF_RESOURCES:
+                if error.errno in BROKEN:
                     raise
                 logger.warning("cannot accept: %s", error.strerror)
-                await anyio.sleep(0.1)  # until somebody has closed something
+                await anyio.sleep(PAUSE)
             else:
-                sock.setblocking(False)
                 self._group.start_soon(self._run, sock)
+                await checkpoint()  # connections that come in a flood get their turn as well
 
     async def _run(self, sock: socket.socket) -> None:
         """One connection, from accept to the end of TCP. Whatever it does, the others go on."""
-        stream = SocketStream(sock)
-        self.connections += 1
+        stream = socket_stream(sock)
+        peer = stream.peer_address()
+        heartbeat = self._policy.heartbeat
+        tune(sock, None if heartbeat is None else heartbeat.interval + heartbeat.timeout)
         try:
-            heartbeat = self._policy.heartbeat
-            tune(sock, None if heartbeat is None else heartbeat.interval + heartbeat.timeout)
-            link = await self._shake_hands(stream)
-            if link is not None:
-                await self._handle(link)
-        except (LinkError, PeerError, OSError) as error:
-            logger.info("%s: %s", stream.peer_address(), error)
+            await self._attend(stream)
+        except (LinkError, PeerError) as error:
+            logger.info("%s: %s", peer, error)
         finally:
-            self.connections -= 1
             stream.close()
 
-    async def _shake_hands(self, socket_stream: SocketStream) -> Link | None:
-        """The opening handshake, answered in any case; None when it led to no link."""
-        limits = self._policy.limits
-        stream: ByteStream = socket_stream
-        handshake = ServerHandshake(
-            subprotocols=self._subprotocols, deflate=self._policy.deflate, limits=limits
-        )
-        with anyio.move_on_after(self._policy.timeouts.opening):
+    async def _attend(self, stream: ByteStream) -> None:
+        """The opening handshake, answered in any case, and the handler if it led to a link."""
+        opening = self._policy.timeouts.opening
+        with CancelScope(deadline=current_time() + opening) as scope:
             if self._ssl is not None:
                 stream = await secure(stream, self._ssl, hostname=None, server_side=True)
+            response, opened = await self._agree(stream)
+            self.connections += 1
             try:
-                request = None
-                while request is None:
-                    request = handshake.feed(await receive(stream))
-            except HandshakeError as error:
-                await _refuse(stream, handshake.refuse(BAD_REQUEST, str(error)))
-                raise
-            if self.connections > self._max_connections:
-                refusal = handshake.refuse(
-                    SERVICE_UNAVAILABLE, "too many connections", {"Retry-After": RETRY_AFTER}
-                )
-                await _refuse(stream, refusal)
-                return None
-            try:
-                response, opened = handshake.accept(request)
-            except Refusal as refusal:
-                await _refuse(stream, refusal.response)
-                raise
-            await send(stream, response)
-            return Link(stream, opened, self._policy)
-        message = f"no opening handshake within {self._policy.timeouts.opening:g} seconds"
-        raise DialError(message)
+                await send(stream, response)
+                link = Link(stream, opened, self._policy)
+                scope.deadline = math.inf
+                await self._handle(link)
+            finally:
+                self.connections -= 1
+        if scope.cancelled_caught:
+            raise DialError(f"no opening handshake within {opening:g} seconds")
+
+    def _handshake(self) -> ServerHandshake:
+        return ServerHandshake(
+            subprotocols=self._subprotocols,
+            deflate=self._policy.deflate,
+            limits=self._policy.limits,
+        )
+
+    async def _agree(self, stream: ByteStream) -> tuple[bytes, Opened]:
+        """What the client asks for, and the answer to it. A refusal is sent here."""
+        handshake = self._handshake()
+        try:
+            request = None
+            while request is None:
+                request = handshake.feed(await receive(stream))
+            agreed = handshake.accept(request)
+        except Refusal as refusal:
+            await _refuse(stream, refusal.response)
+            raise
+        if self.connections < self._max_connections:
+            return agreed
+        why, headers = "too many connections", {"Retry-After": RETRY_AFTER}
+        await _refuse(stream, handshake.refuse(SERVICE_UNAVAILABLE, why, headers))
+        raise DialError(f"refused with {SERVICE_UNAVAILABLE}: {why}")
 
     async def _handle(self, link: Link) -> None:
         """Run the handler with the link kept alive under it, then close."""
@@ -250,8 +296,9 @@ class Listener:
 
 
 async def _refuse(stream: ByteStream, response: bytes) -> None:
-    """Answer, and leave the peer the time to read the answer: a close with unread bytes is a reset."""
+    """Answer, and leave the peer time to read the answer: a close with unread bytes is a reset."""
     await send(stream, response)
-    with anyio.move_on_after(1):
+    stream.send_eof()
+    with anyio.move_on_after(FAREWELL):
         while await receive(stream):
             pass

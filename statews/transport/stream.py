@@ -8,26 +8,24 @@ Another transport fits under statews when it has these eight methods.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
-import ssl
 import struct
 import sys
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import anyio
+from anyio.lowlevel import checkpoint
 
-from ..errors import CertificateError, DialError, LinkDropped
+from ..errors import LinkDropped
 
-if TYPE_CHECKING:
-    from ssl import SSLContext
-
-__all__ = ["ByteStream", "SocketStream", "TLSStream", "receive", "secure", "send", "tune"]
+__all__ = ["ByteStream", "SocketStream", "receive", "send", "tune"]
 
 CHUNK: Final = 65536  # bytes a read asks for; more per read makes no message cheaper
-RECORD: Final = 16384  # the longest TLS record (RFC 8446 section 5.1)
+LONGEST_MILLISECONDS: Final = 2**31 - 1  # of tcp(7)'s TCP_USER_TIMEOUT, an int
 
 
-class ByteStream(Protocol):
+class ByteStream(Protocol):  # pragma: no cover - nothing in it runs
     """What a link needs of a transport."""
 
     def receive_nowait(self, most: int = ...) -> bytes | None:
@@ -40,12 +38,16 @@ class ByteStream(Protocol):
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Hand over what fits now; returns how many bytes were taken, possibly 0.
 
+        What was not taken has to come again before anything else.
+
         Raises:
             LinkDropped: the transport broke.
         """
+        ...
 
     def is_readable(self) -> bool:
         """Whether something has come in that was not received yet."""
+        ...
 
     async def wait_readable(self) -> None:
         """Return when `receive_nowait` may have something.
@@ -65,14 +67,18 @@ class ByteStream(Protocol):
         """Tell the peer that nothing more will be sent."""
 
     def close(self) -> None:
-        """Release everything at once; waiters get `LinkDropped`. What the peer was sent still reaches it."""
+        """Release everything at once; waiters get `LinkDropped`. May be called again.
+
+        What the peer was sent still reaches it.
+        """
 
     def abort(self) -> None:
-        """Release everything at once and forget what was not delivered yet."""
+        """`close`, and forget what was not delivered yet."""
 
 
 async def receive(stream: ByteStream, most: int = CHUNK) -> bytes:
-    """Wait for bytes, at most so many; `b""` at the end."""
+    """Wait for bytes, at most so many; `b""` at the end. A cancelled call has taken nothing."""
+    await checkpoint()  # a peer that never pauses must not have the loop to itself
     while True:
         data = stream.receive_nowait(most)
         if data is not None:
@@ -96,11 +102,12 @@ def dropped(error: OSError, doing: str) -> LinkDropped:
 
 
 class SocketStream:
-    """A connected, non-blocking TCP or Unix socket."""
+    """A connected TCP or Unix socket, which blocks nobody from now on."""
 
     __slots__ = ("_receive", "_send", "_socket")
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         self._socket = sock
         self._receive = sock.recv
         self._send = sock.send
@@ -133,7 +140,7 @@ class SocketStream:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
-            return True  # the error is what there is to receive
+            return True  # that it broke is what there is to receive
         return True
 
     async def wait_readable(self) -> None:
@@ -141,14 +148,14 @@ class SocketStream:
         try:
             await anyio.wait_readable(self._socket)
         except (anyio.ClosedResourceError, ValueError, OSError) as error:
-            raise _closed("receiving") from error
+            raise closed("receiving") from error
 
     async def wait_writable(self) -> None:
         """See `ByteStream`."""
         try:
             await anyio.wait_writable(self._socket)
         except (anyio.ClosedResourceError, ValueError, OSError) as error:
-            raise _closed("sending") from error
+            raise closed("sending") from error
 
     def send_eof(self) -> None:
         """See `ByteStream`."""
@@ -179,7 +186,8 @@ class SocketStream:
         return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
 
 
-def _closed(doing: str) -> LinkDropped:
+def closed(doing: str) -> LinkDropped:
+    """The error for a transport that somebody closed meanwhile."""
     return LinkDropped(f"the link was closed while {doing}")
 
 
@@ -193,139 +201,8 @@ def tune(sock: socket.socket, user_timeout: float | None) -> None:
     """
     if sock.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if user_timeout is not None and sys.platform == "linux":
-        milliseconds = min(int(user_timeout * 1000), 2**31 - 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
-
-class TLSStream:
-    """TLS over another stream. Made by `secure`."""
-
-    __slots__ = ("_incoming", "_inner", "_outgoing", "_owed", "_tls", "_unsent")
-
-    def __init__(
-        self, inner: ByteStream, context: SSLContext, *, hostname: str | None, server_side: bool
-    ) -> None:
-        self._inner = inner
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._unsent = b""
-        self._owed = 0  # bytes of the next send that are encrypted already, in `_unsent`
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=hostname
-        )
-
-    def __repr__(self) -> str:
-        return f"<TLSStream {self._tls.version()} over {self._inner!r}>"
-
-    async def shake_hands(self) -> None:
-        """The TLS handshake (RFC 8446 section 4)."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                if self._pull() is None:
-                    await self._inner.wait_readable()
-            else:
-                await self._flush()
-                return
-
-    async def _flush(self) -> None:
-        while not self._push():
-            await self._inner.wait_writable()
-
-    def _push(self) -> bool:
-        """Hand on what TLS wants sent; whether all of it was taken."""
-        unsent = self._unsent + self._outgoing.read() if self._outgoing.pending else self._unsent
-        self._unsent = unsent[self._inner.send_nowait(unsent) :] if unsent else b""
-        return not self._unsent
-
-    def _pull(self) -> bytes | None:
-        """Hand what came in to TLS."""
-        data = self._inner.receive_nowait()
-        if data:
-            self._incoming.write(data)
-        elif data is not None:
-            self._incoming.write_eof()
-        return data
-
-    def receive_nowait(self, most: int = CHUNK) -> bytes | None:
-        """See `ByteStream`."""
-        while True:
-            try:
-                return self._tls.read(most)
-            except ssl.SSLWantReadError:
-                self._push()  # a key update, or a ticket, may want an answer
-                if self._pull() is None:
-                    return None
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b""  # RFC 6455 ends a link in its own way; truncation shows there
-            except ssl.SSLError as error:
-                raise dropped(error, "receiving") from error
-
-    def send_nowait(self, data: bytes | memoryview) -> int:
-        """See `ByteStream`. What is not taken has to come again, as with TLS in general."""
-        taken = 0
-        view = memoryview(data)
-        while self._push():
-            taken += self._owed
-            self._owed = 0
-            if taken == len(view):
-                break
-            try:
-                self._owed = self._tls.write(view[taken : taken + RECORD])
-            except ssl.SSLError as error:
-                raise dropped(error, "sending") from error
-        return taken
-
-    def is_readable(self) -> bool:
-        """See `ByteStream`."""
-        return self._tls.pending() > 0 or self._inner.is_readable()
-
-    async def wait_readable(self) -> None:
-        """See `ByteStream`."""
-        await self._inner.wait_readable()
-
-    async def wait_writable(self) -> None:
-        """See `ByteStream`."""
-        await self._inner.wait_writable()
-        self._push()
-
-    def send_eof(self) -> None:
-        """See `ByteStream`. Says goodbye in TLS first (RFC 8446 section 6.1), if there is room for it."""
-        with contextlib.suppress(ssl.SSLError):
-            self._tls.unwrap()
-        with contextlib.suppress(LinkDropped):
-            self._push()
-        self._inner.send_eof()
-
-    def close(self) -> None:
-        """See `ByteStream`."""
-        self._inner.close()
-
-    def abort(self) -> None:
-        """See `ByteStream`."""
-        self._inner.abort()
-
-
-async def secure(
-    inner: ByteStream, context: SSLContext, *, hostname: str | None, server_side: bool = False
-) -> TLSStream:
-    """TLS over `inner`, after its handshake.
-
-    Raises:
-        CertificateError: the peer's certificate was not accepted.
-        DialError: the handshake failed otherwise.
-    """
-    stream = TLSStream(inner, context, hostname=hostname, server_side=server_side)
-    try:
-        await stream.shake_hands()
-    except ssl.SSLCertVerificationError as error:
-        message = f"the certificate of {hostname} was not accepted: {error.verify_message}"
-        raise CertificateError(message) from error
-    except (ssl.SSLError, LinkDropped) as error:
-        message = f"the TLS handshake failed: {error}"
-        raise DialError(message) from error
-    return stream
+    with contextlib.suppress(OSError):  # a sandbox without the option, or a peer gone already
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if user_timeout is not None and sys.platform == "linux":
+            milliseconds = math.ceil(min(user_timeout * 1000, LONGEST_MILLISECONDS))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

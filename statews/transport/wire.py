@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-import time
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope, Event, current_time
+from anyio import CancelScope, Event
 
 from ..errors import (
     ConnectionClosed,
@@ -19,6 +19,7 @@ from ..errors import (
 )
 from ..protocol.frames import Opcode, parse_close
 from ..protocol.liveness import Liveness, Verdict
+from .eventloop import awake_time, loop_clock
 from .outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -32,13 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkState", "Wire"]
 
-# A clock that goes on while the machine sleeps, where there is one.
-_AWAKE: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+ATTENDED: Final = 1.0  # seconds for which the owner leaves reading to a caller that has just read
 
 
-def awake_time() -> float:
-    """Seconds on a clock that counts the time the machine slept as well."""
-    return time.monotonic() if _AWAKE is None else time.clock_gettime(_AWAKE)
+FEW: Final = 65536  # bytes asked for in a read ...
+MANY: Final = 262144  # ... and in one after a read that was full: a turn costs as much as 10 KiB
 
 
 class LinkState(Enum):
@@ -63,6 +62,9 @@ class Wire:
 
     __slots__ = (
         "_arrived",
+        "_ask_for",
+        "_attended_until",
+        "_clock",
         "_decoder",
         "_encoder",
         "_inbox_bytes",
@@ -94,11 +96,14 @@ class Wire:
         self._decoder = opened.decoder
         self._encoder = opened.encoder
         self._outgoing = Outgoing(stream, policy.limits.outgoing_bytes)
-        self._liveness = Liveness(policy.heartbeat, now=current_time(), awake=awake_time())
+        self._clock = loop_clock()
+        self._liveness = Liveness(policy.heartbeat, now=self._clock(), awake=awake_time())
         self._ping = b""
+        self._ask_for = FEW  # bytes of the next read
         self._inbox_bytes = 0  # taken in since the inbox was last empty
         self._inbox_limit = policy.limits.inbox_bytes
         self._nap = CancelScope()  # cancelled to call the owner
+        self._attended_until = -math.inf
         self._arrived: Event | None = None  # a caller waits for what the owner reads
         self._over: Event | None = None  # the owner waits for what a caller reads
         if opened.rest:
@@ -124,17 +129,24 @@ class Wire:
     def _why_not(self) -> StatewsError:
         return self.ending or ConnectionClosed("the link is closing")
 
+    def _attend(self) -> None:
+        """A caller is receiving: leave reading to callers for a while, and look again then."""
+        self._attended_until = until = self._clock() + ATTENDED
+        if self._nap.deadline > until:  # noqa: PLR1730 - to set a deadline costs more than to look
+            self._nap.deadline = until
+
     # What comes in.
 
     def _receive(self) -> bool:
         """Take in what has come; whether anything had."""
         try:
-            data = self._stream.receive_nowait()
+            data = self._stream.receive_nowait(self._ask_for)
         except LinkDropped as error:
             self._end(error)
             return True
         if data is None:
             return False
+        self._ask_for = MANY if len(data) >= FEW else FEW
         self._take(data)
         return True
 
@@ -144,7 +156,7 @@ class Wire:
             text = "the peer closed the TCP connection without a closing handshake"
             self._end(LinkDropped(text))
             return
-        self._liveness.heard(current_time())
+        self._liveness.heard(self._clock())
         decoder = self._decoder
         try:
             decoder.feed(data)
@@ -157,6 +169,8 @@ class Wire:
         self._inbox_bytes = self._inbox_bytes + len(data) if self.inbox else 0
         if self._arrived is not None and self.inbox:
             self._arrived.set()
+            self._arrived = None
+            self._attend()
 
     def _take_controls(self) -> None:
         controls, self._decoder.controls = self._decoder.controls, []
@@ -169,7 +183,7 @@ class Wire:
                     self._put(self._encoder.close(code))
                 self._end(LinkClosed(code, reason))
             elif payload == self._ping:
-                self._liveness.answered(current_time())
+                self._liveness.answered(self._clock())
 
     # What goes out.
 
@@ -193,7 +207,7 @@ class Wire:
         """Ask the peer whether it is there; the answer shows in `round_trip`."""
         if self.state is LinkState.OPEN:
             self._ping = os.urandom(4)
-            self._liveness.asked(current_time())
+            self._liveness.asked(self._clock())
             self._put(self._encoder.control(Opcode.PING, self._ping))
 
     def probe(self) -> None:
@@ -203,7 +217,7 @@ class Wire:
 
     def _beat(self) -> float:
         """Do what the heartbeat asks for now, and return when to look again."""
-        now, reading = current_time(), self._has_room
+        now, reading = self._clock(), self._has_room
         match self._liveness.judge(now, awake_time(), reading=reading):
             case Verdict.DEAD if self._stream.is_readable():
                 self._liveness.heard(now)  # its answer is here, and only not read yet

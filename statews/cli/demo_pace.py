@@ -1,0 +1,81 @@
+"""The numbers of the demo: quicker than a program's, so that there is something to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ..policy import Backoff, Heartbeat, Jitter, Policy, Timeouts
+
+__all__ = ["QUICK", "USUAL", "Pace"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long everything takes, in seconds.
+
+    Attributes:
+        policy: of the client, and of the server.
+        every: between two messages.
+        calm: between two steps.
+        refuse: how long connections are refused.
+        freeze: how long nothing passes.
+        slow: how long the network is slow.
+        latency: of the slow network, each way.
+        bandwidth: of the slow network, in bytes per second.
+        down: how long the server is away for its restart.
+        drop: how long connections are accepted and dropped.
+        patience: how long a step may take at most.
+        tolerance: by how much a busy machine may be late.
+    """
+
+    policy: Policy
+    every: float
+    calm: float
+    refuse: float
+    freeze: float
+    slow: float
+    latency: float
+    bandwidth: float
+    down: float
+    drop: float
+    patience: float = 20.0
+    tolerance: float = 1.5
+
+
+USUAL: Final = Pace(
+    policy=Policy(
+        backoff=Backoff(
+            first=0.25, maximum=2.0, jitter=Jitter.EQUAL, max_attempts=None, stable_after=1.0
+        ),
+        heartbeat=Heartbeat(interval=1.0, timeout=1.0),
+        timeouts=Timeouts(opening=4.0, closing=2.0),
+    ),
+    every=0.1,
+    calm=0.8,
+    refuse=3.0,
+    freeze=3.5,
+    slow=4.0,
+    latency=0.2,
+    bandwidth=1000.0,
+    down=1.0,
+    drop=6.0,
+)
+QUICK: Final = Pace(
+    policy=Policy(
+        backoff=Backoff(
+            first=0.05, maximum=0.4, jitter=Jitter.EQUAL, max_attempts=None, stable_after=0.3
+        ),
+        heartbeat=Heartbeat(interval=0.3, timeout=0.3),
+        timeouts=Timeouts(opening=4.0, closing=2.0),
+    ),
+    every=0.05,
+    calm=0.0,
+    refuse=0.6,
+    freeze=1.0,
+    slow=0.8,
+    latency=0.1,
+    bandwidth=2000.0,
+    down=0.3,
+    drop=1.5,
+)

@@ -1,0 +1,161 @@
+"""The steps of the demo: what is done to the link, and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from ..lifecycle import State
+from .demo_observed import (
+    Observed,
+    is_closed,
+    is_connected,
+    is_cut,
+    is_found_silent,
+    is_no_hot_loop,
+    is_only_slow,
+    is_refused,
+    is_reset,
+    is_restarted,
+)
+from .demo_pace import Pace
+from .demo_stage import Network, Stage
+
+__all__ = ["STEPS", "Step"]
+
+BROKEN: Final = "━━╳   "  # noqa: RUF001 - a cross, not an X
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step.
+
+    Attributes:
+        name: for `--steps`.
+        says: what happens, with the numbers of the pace.
+        play: does it, and takes it back.
+        complain: why it did not end as it should; empty if it did.
+    """
+
+    name: str
+    says: Callable[[Pace], str]
+    play: Callable[[Stage], Awaitable[None]]
+    complain: Callable[[Observed], str]
+
+
+async def _connect(stage: Stage) -> None:
+    await stage.connection.wait_for(State.OPEN, State.FAILED)
+
+
+async def _cut(stage: Stage) -> None:
+    stage.proxy.cut()
+    await stage.wait_lost()
+
+
+async def _reset(stage: Stage) -> None:
+    stage.proxy.reset()
+    await stage.wait_lost()
+
+
+async def _refuse(stage: Stage) -> None:
+    stage.network = Network(says="connection refused", near=BROKEN)
+    stage.proxy.refuse()
+    stage.proxy.cut()
+    await anyio.sleep(stage.pace.refuse)
+
+
+async def _freeze(stage: Stage) -> None:
+    stage.network = Network(says="half-open: nothing passes", near="┈┈┈┈┈┈", far="┈┈┈┈┈┈")
+    stage.proxy.freeze()
+    await anyio.sleep(stage.pace.freeze)
+
+
+async def _slow(stage: Stage) -> None:
+    pace = stage.pace
+    says = f"{pace.latency:g} s late, {pace.bandwidth:g} bytes/s"
+    stage.network = Network(says=says, near="╍╍╍╍╍╍", far="╍╍╍╍╍╍")
+    stage.proxy.latency = pace.latency
+    stage.proxy.bandwidth = pace.bandwidth
+    await anyio.sleep(pace.slow)
+
+
+async def _restart(stage: Stage) -> None:
+    stage.network = Network(says="the server is away", far=BROKEN)
+    stage.server.restart()
+    await stage.wait_lost()
+    await anyio.sleep(stage.pace.down)
+
+
+async def _drop(stage: Stage) -> None:
+    stage.network = Network(says="accepts, and drops", near=BROKEN)
+    stage.proxy.drop_new()
+    stage.proxy.cut()
+    await anyio.sleep(stage.pace.drop)
+
+
+async def _close(stage: Stage) -> None:
+    stage.talking.cancel()
+    await stage.drain()
+    await stage.connection.close()
+    stage.traffic.give_up()
+
+
+STEPS: Final = (
+    Step(
+        name="connect",
+        says=lambda _: "the client connects, through the proxy",
+        play=_connect,
+        complain=is_connected,
+    ),
+    Step(
+        name="cut",
+        says=lambda _: "the proxy ends the link in an orderly way, with FIN",
+        play=_cut,
+        complain=is_cut,
+    ),
+    Step(
+        name="reset",
+        says=lambda _: "the proxy resets the link, with RST",
+        play=_reset,
+        complain=is_reset,
+    ),
+    Step(
+        name="refuse",
+        says=lambda pace: f"the link is cut, and connections are refused for {pace.refuse:g} s",
+        play=_refuse,
+        complain=is_refused,
+    ),
+    Step(
+        name="freeze",
+        says=lambda pace: f"half-open: for {pace.freeze:g} s nothing passes, nothing is closed",
+        play=_freeze,
+        complain=is_found_silent,
+    ),
+    Step(
+        name="slow",
+        says=lambda pace: f"for {pace.slow:g} s the network is slow, which is no reason to leave",
+        play=_slow,
+        complain=is_only_slow,
+    ),
+    Step(
+        name="restart",
+        says=lambda pace: f"the server restarts (1001), and is away for {pace.down:g} s",
+        play=_restart,
+        complain=is_restarted,
+    ),
+    Step(
+        name="drop",
+        says=lambda pace: f"for {pace.drop:g} s each connection is accepted, and dropped",
+        play=_drop,
+        complain=is_no_hot_loop,
+    ),
+    Step(
+        name="close",
+        says=lambda _: "the client closes",
+        play=_close,
+        complain=is_closed,
+    ),
+)

@@ -1,0 +1,128 @@
+"""What the demo shows: the machine drawn in text, and the picture around it."""
+
+from __future__ import annotations
+
+from itertools import product
+from types import SimpleNamespace
+from typing import cast
+
+import anyio
+import pytest
+from rich.cells import cell_len
+
+from statews import Change, Connection, LinkDropped, Snapshot, State
+from statews.cli.demo_chart import asides, sketch, ways
+from statews.cli.demo_observed import Observed
+from statews.cli.demo_pace import USUAL
+from statews.cli.demo_play import Outcome, Play
+from statews.cli.demo_screen import picture
+from statews.cli.demo_stage import Server, Stage
+from statews.cli.demo_steps import STEPS
+from statews.diagram import lifecycle
+from statews.lifecycle import Phase
+from statews.testing import Proxy
+
+
+def test_the_machine_is_drawn_whole() -> None:
+    chart = lifecycle()
+    for width in (76, 100, 140):
+        drawn = sketch(chart, width)
+        text = "\n".join("".join(cell.char for cell in line) for line in drawn)
+        assert {len(line) for line in drawn} == {width}
+        for node in chart.nodes:
+            assert f" {node.name} " in text
+        for way, events in ways(chart).items():
+            own = "".join(cell.char for line in drawn for cell in line if way in cell.owners)
+            assert " · ".join(events) in own
+            assert ("▼" in own) != ("▲" in own)
+
+
+def test_where_the_machine_has_no_room_it_is_not_drawn() -> None:
+    assert sketch(lifecycle(), 75) == sketch(lifecycle(), 20) == []
+
+
+def test_what_is_no_way_between_two_states_stands_aside() -> None:
+    assert asides(lifecycle()) == ["close: any state → closed", "settled: stays open"]
+
+
+def play_at(
+    state: State,
+    *,
+    phase: Phase | None = None,
+    attempt: int = 0,
+    retry_in: float | None = None,
+    last_error: Exception | None = None,
+) -> Play:
+    """A play that was stopped in a state."""
+    now = anyio.current_time()
+    snapshot = Snapshot(
+        state=state,
+        phase=phase,
+        attempt=attempt,
+        since=now,
+        retry_at=None if retry_in is None else now + retry_in,
+        last_error=last_error,
+        round_trip=None,
+        endpoint=None,
+    )
+    stage = Stage(
+        pace=USUAL,
+        server=cast("Server", None),
+        proxy=cast("Proxy", None),
+        connection=cast("Connection", SimpleNamespace(state=state, snapshot=lambda: snapshot)),
+    )
+    stage.history.append(Change(left=State.OPEN, event="lost", now=snapshot))
+    for number in range(40):
+        stage.note("lost", f"something happened, for the {number}. time, and it is a long story")
+    stage.traffic.sent = 300
+    stage.traffic.fates.extend([True] * 150 + [False] * 50)
+    stage.traffic.lost = 50
+    observed = Observed(
+        pace=USUAL,
+        began=0.0,
+        ended=0.0,
+        changes=(),
+        accepted=0,
+        echoed=0,
+        slowest=0.0,
+        last_code=None,
+    )
+    outcomes = [
+        Outcome(step=STEPS[0], observed=observed, complaint=""),
+        Outcome(step=STEPS[1], observed=observed, complaint="no"),
+    ]
+    return Play(steps=STEPS, stage=stage, step=STEPS[2], outcomes=outcomes)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("state", list(State))
+async def test_the_picture_fills_the_terminal_exactly(state: State) -> None:
+    play = play_at(state, retry_in=1.0)
+    for width, height in product((10, 40, 80, 200), (1, 8, 24, 60)):
+        lines = picture(play, "title", width, height)
+        assert len(lines) == height
+        assert all(cell_len(line.plain) <= width for line in lines)
+
+
+@pytest.mark.anyio
+async def test_the_picture_says_what_is_going_on() -> None:
+    play = play_at(State.BACKING_OFF, retry_in=60.0, attempt=3, last_error=LinkDropped("cut"))
+    text = "\n".join(line.plain for line in picture(play, "title", 80, 24))
+    for expected in (
+        "reset: the proxy resets the link, with RST",
+        " backing-off   ▰▰▰▰▰▰▰▰▰▰▰▰  attempt 3 in ",
+        "client ━━━━━━ proxy ━━━━━━ server   fine",
+        "error     cut",
+        "sent 300, echoed 0, lost with a link 50, in flight 250",
+        "✓ connect ✗ cut ▶ reset · refuse",
+    ):
+        assert expected in text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("attempt", "text"), [(0, " connecting   dialing"), (2, " connecting   attempt 2: dialing")]
+)
+async def test_the_picture_says_which_attempt_is_made(attempt: int, text: str) -> None:
+    play = play_at(State.CONNECTING, phase=Phase.DIALING, attempt=attempt)
+    assert any(text in line.plain for line in picture(play, "title", 80, 24))

@@ -1,0 +1,148 @@
+"""Settings: what is right is taken, what is wrong is refused with what would be right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
+
+import pytest
+
+from statews.errors import UsageError
+from statews.policy import Backoff, Deflate, Heartbeat, Jitter, Limits, Policy, Timeouts
+
+SETTINGS = (Backoff, Heartbeat, Timeouts, Limits, Deflate, Policy)
+NAN, INF = math.nan, math.inf
+
+FINITE = "finite and above 0 seconds"
+DURATION = "above 0 seconds"
+SIZE = "a whole number above 0"
+COUNT = "a whole number of 0 or more"
+
+RIGHT: dict[tuple[type, str], tuple[Any, ...]] = {
+    (Backoff, "first"): (1e-9, 1, 30.0),
+    (Backoff, "factor"): (1, 1.5, 1e308),
+    (Backoff, "maximum"): (1, 1e9),
+    (Backoff, "jitter"): tuple(Jitter),
+    (Backoff, "max_attempts"): (None, 0, 10**9),
+    (Backoff, "stable_after"): (0.001, INF),
+    (Backoff, "longest_hint"): (0, 1e9),
+    (Heartbeat, "interval"): (0.01, 60, INF),
+    (Heartbeat, "timeout"): (0.01, 60, INF),
+    (Heartbeat, "clock_check"): (0.01, 60, INF),
+    (Timeouts, "opening"): (0.01, 60),
+    (Timeouts, "closing"): (0.01, 60),
+    (Timeouts, "happy_eyeballs"): (0.01, 60, INF),
+    (Limits, "message_bytes"): (1, 2**40),
+    (Limits, "header_bytes"): (1, 2**40),
+    (Limits, "inbox_bytes"): (1, 2**40),
+    (Limits, "outgoing_bytes"): (1, 2**40),
+    (Limits, "redirects"): (0, 20),
+    (Deflate, "level"): (1, 9),
+    (Deflate, "window_bits"): (9, 15),
+    (Deflate, "context_takeover"): (True, False),
+    (Deflate, "threshold_bytes"): (0, 10**6),
+    (Policy, "backoff"): (Backoff(first=2),),
+    (Policy, "heartbeat"): (None, Heartbeat(interval=2)),
+    (Policy, "timeouts"): (Timeouts(opening=2),),
+    (Policy, "limits"): (Limits(redirects=2),),
+    (Policy, "deflate"): (None, Deflate(level=2)),
+}
+
+NO_NUMBER = ("5", None, b"5", [5], True, 5j, object())
+NOT_WHOLE = (*NO_NUMBER, 5.0, 1.5, NAN, INF)
+WRONG: dict[tuple[type, str], tuple[str, tuple[Any, ...]]] = {
+    (Backoff, "first"): (FINITE, (*NO_NUMBER, 0, -1, NAN, INF)),
+    (Backoff, "factor"): ("finite and at least 1", (*NO_NUMBER, 0.99, -1, NAN, INF)),
+    (Backoff, "maximum"): (
+        r"finite and at least Backoff.first \(1 seconds\)",
+        (*NO_NUMBER, 0.99, NAN, INF),
+    ),
+    (Backoff, "jitter"): ("one of Jitter.FULL, Jitter.EQUAL and Jitter.NONE", ("full", 1, None)),
+    (Backoff, "max_attempts"): (
+        "a whole number of 0 or more, or None for no limit",
+        (*[wrong for wrong in NOT_WHOLE if wrong is not None], -1),
+    ),
+    (Backoff, "stable_after"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
+    (Backoff, "longest_hint"): ("finite and 0 seconds or more", (*NO_NUMBER, -1, NAN, INF)),
+    (Heartbeat, "interval"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
+    (Heartbeat, "timeout"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
+    (Heartbeat, "clock_check"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
+    (Timeouts, "opening"): (FINITE, (*NO_NUMBER, 0, -1, NAN, INF)),
+    (Timeouts, "closing"): (FINITE, (*NO_NUMBER, 0, -1, NAN, INF)),
+    (Timeouts, "happy_eyeballs"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
+    (Limits, "message_bytes"): (SIZE, (*NOT_WHOLE, 0, -1)),
+    (Limits, "header_bytes"): (SIZE, (*NOT_WHOLE, 0, -1)),
+    (Limits, "inbox_bytes"): (SIZE, (*NOT_WHOLE, 0, -1)),
+    (Limits, "outgoing_bytes"): (SIZE, (*NOT_WHOLE, 0, -1)),
+    (Limits, "redirects"): (COUNT, (*NOT_WHOLE, -1)),
+    (Deflate, "level"): ("a whole number from 1 to 9", (*NOT_WHOLE, 0, 10)),
+    (Deflate, "window_bits"): (r"a whole number from 9 to 15 \(zlib", (*NOT_WHOLE, 8, 16)),
+    (Deflate, "context_takeover"): ("True or False", (1, 0, None, "yes")),
+    (Deflate, "threshold_bytes"): (COUNT, (*NOT_WHOLE, -1)),
+    (Policy, "backoff"): ("a Backoff", (None, 5, Timeouts(), Backoff)),
+    (Policy, "heartbeat"): ("a Heartbeat, or None for none", (30, "on", True, Heartbeat)),
+    (Policy, "timeouts"): ("a Timeouts", (None, 5, Backoff())),
+    (Policy, "limits"): ("a Limits", (None, 5, Backoff())),
+    (Policy, "deflate"): ("a Deflate, or None for none", (True, False, 6, Deflate)),
+}
+
+
+def label(key: tuple[type[Any], str]) -> str:
+    kind, name = key
+    return f"{kind.__name__}.{name}"
+
+
+def test_every_field_is_in_both_tables() -> None:
+    every = {(kind, declared.name) for kind in SETTINGS for declared in fields(kind)}
+    assert set(RIGHT) == set(WRONG) == every
+
+
+@pytest.mark.parametrize("key", RIGHT, ids=label)
+def test_a_right_value_is_taken_as_it_is(key: tuple[type[Any], str]) -> None:
+    kind, name = key
+    for value in RIGHT[key]:
+        changes = {"maximum": 1e9, name: value} if name == "first" else {name: value}
+        made = replace(kind(), **changes)
+        assert getattr(made, name) is value
+        assert made == kind(**changes)
+
+
+@pytest.mark.parametrize("key", WRONG, ids=label)
+def test_a_wrong_value_is_refused_with_what_would_be_right(key: tuple[type[Any], str]) -> None:
+    kind, name = key
+    right, values = WRONG[key]
+    for value in values:
+        with pytest.raises(UsageError, match=f"^{label(key)} must be {right}") as caught:
+            kind(**{name: value})
+        assert str(caught.value).endswith(f", got {value!r}")
+        with pytest.raises(UsageError, match=right):
+            replace(kind(), **{name: value})
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_are_frozen(kind: type[Any]) -> None:
+    made = kind()
+    name = fields(kind)[0].name
+    with pytest.raises(FrozenInstanceError, match=name):
+        setattr(made, name, getattr(made, name))
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_have_names_only(kind: type[Any]) -> None:
+    with pytest.raises(TypeError, match="positional"):
+        kind(1)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_equal_settings_are_equal_and_may_be_keys(kind: type[Any]) -> None:
+    assert {kind(): "here"}[kind()] == "here"
+
+
+def test_the_first_wait_cannot_be_longer_than_the_longest() -> None:
+    with pytest.raises(UsageError, match=r"Backoff.maximum must be .* \(40 seconds\), got 30"):
+        Backoff(first=40)
+
+
+def test_a_choice_is_its_own_text_on_every_python() -> None:
+    assert [f"{choice}" for choice in Jitter] == ["full", "equal", "none"]

@@ -1,0 +1,184 @@
+"""The seam: what a socket does when it is full, empty, closed or broken."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import socket
+
+import anyio
+import pytest
+
+from statews import LinkDropped
+from statews.transport.stream import SocketStream, receive, send
+
+from .fakes import Sink, Throttle, socket_pair
+from .peers import LOCALHOST
+
+pytestmark = pytest.mark.anyio
+
+
+def tcp_pair() -> tuple[SocketStream, socket.socket]:
+    """A connection, and the plain socket at its other end."""
+    with socket.create_server((LOCALHOST, 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        peer, _ = listening.accept()
+    return SocketStream(client), peer
+
+
+def fill(stream: SocketStream) -> None:
+    while stream.send_nowait(bytes(65536)):
+        pass
+
+
+async def test_bytes_go_both_ways_up_to_the_end() -> None:
+    one, other = socket_pair()
+    assert one.receive_nowait() is None
+    assert not one.is_readable()
+    await send(other, b"hello")
+    assert one.is_readable()
+    assert await receive(one, 2) == b"he"
+    assert await receive(one) == b"llo"
+    other.send_eof()
+    assert one.is_readable()
+    assert await receive(one) == b""
+    one.close()
+    other.close()
+
+
+async def test_a_sender_waits_for_a_slow_reader() -> None:
+    one, other = socket_pair()
+    data = bytes(range(256)) * 20_000
+    received = b""
+    async with anyio.create_task_group() as group:
+        group.start_soon(send, one, data)
+        while len(received) < len(data):
+            received += await receive(other, 100_000)
+    assert received == data
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+async def test_what_the_transport_does_not_take_comes_again(size: int) -> None:
+    one, other = socket_pair()
+    data, received = b"0123456789" * 100, b""
+    async with anyio.create_task_group() as group:
+        group.start_soon(send, Throttle(one, [0, size, 0, 0, size] * 1000), data)
+        while len(received) < len(data):
+            received += await receive(other)
+    assert received == data
+    one.close()
+    other.close()
+
+
+async def test_a_stream_may_be_closed_and_aborted_again() -> None:
+    one, other = socket_pair()
+    for _ in range(2):
+        one.close()
+        one.abort()
+    assert await receive(other) == b""
+    other.abort()
+    other.close()
+
+
+async def test_a_closed_stream_raises_link_dropped() -> None:
+    one, other = socket_pair()
+    one.close()
+    other.close()
+    with pytest.raises(LinkDropped, match="while receiving"):
+        one.receive_nowait()
+    with pytest.raises(LinkDropped, match="while sending"):
+        one.send_nowait(b"x")
+    with pytest.raises(LinkDropped, match="while receiving"):
+        await one.wait_readable()
+    with pytest.raises(LinkDropped, match="while sending"):
+        await one.wait_writable()
+    one.send_eof()
+    assert one.is_readable()  # the error is there to be received
+    assert one.peer_address() == "unknown"
+
+
+async def test_closing_wakes_whoever_waits() -> None:
+    one, other = socket_pair()
+    fill(one)
+    woken: list[str] = []
+
+    async def wait_readable() -> None:
+        with pytest.raises(LinkDropped, match="the link was closed while receiving"):
+            await one.wait_readable()
+        woken.append("reader")
+
+    async def wait_writable() -> None:
+        with pytest.raises(LinkDropped, match="the link was closed while sending"):
+            await one.wait_writable()
+        woken.append("writer")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait_readable)
+        group.start_soon(wait_writable)
+        await anyio.wait_all_tasks_blocked()
+        one.close()
+    assert sorted(woken) == ["reader", "writer"]
+    other.close()
+
+
+async def test_what_was_sent_before_a_close_still_arrives() -> None:
+    stream, peer = tcp_pair()
+    with peer:
+        await send(stream, b"goodbye")
+        stream.close()
+        assert peer.recv(100) == b"goodbye"
+        assert peer.recv(100) == b""
+
+
+async def test_an_abort_is_a_reset() -> None:
+    stream, peer = tcp_pair()
+    with peer:
+        stream.abort()
+        with pytest.raises(ConnectionResetError):
+            peer.recv(100)
+
+
+async def test_a_reset_by_the_peer_is_a_dropped_link() -> None:
+    stream, peer = tcp_pair()
+    SocketStream(peer).abort()
+    with pytest.raises(LinkDropped, match="while receiving: Connection reset by peer"):
+        await receive(stream)
+    with pytest.raises(LinkDropped, match="while sending: Broken pipe"):
+        await send(stream, b"x")
+    stream.close()
+
+
+async def test_a_reset_is_something_to_receive() -> None:
+    stream, peer = tcp_pair()
+    SocketStream(peer).abort()
+    assert stream.is_readable()
+    stream.close()
+
+
+async def test_receiving_gives_others_a_turn() -> None:
+    """A peer that never pauses must not hold up the whole loop."""
+    with anyio.move_on_after(0.05) as scope:
+        while await receive(Sink()):
+            pass
+    assert scope.cancelled_caught
+
+
+async def test_a_cancelled_receive_has_taken_nothing() -> None:
+    one, other = socket_pair()
+    await send(other, b"hello")
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await receive(one)
+    assert await receive(one) == b"hello"
+    one.close()
+    other.close()
+
+
+async def test_streams_tell_what_they_are() -> None:
+    stream, peer = tcp_pair()
+    with peer:
+        assert repr(stream) == f"<SocketStream fd={stream._socket.fileno()}>"
+        assert stream.peer_address() == "{}:{}".format(*peer.getsockname())
+    stream.close()
