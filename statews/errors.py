@@ -132,7 +132,7 @@ class ConnectionFailed(StatewsError):
 
     def __init__(self, history: Sequence[Exception], message: str) -> None:
         super().__init__(message)
-        self.history = tuple(history)
+        self.history: tuple[Exception, ...] = tuple(history)
 
 
 class ConnectionClosed(StatewsError):

@@ -208,8 +208,8 @@ class Lifecycle:
 
     def __init__(self, max_attempts: int | None) -> None:
         self.state: State = State.IDLE
-        self.attempts = 0
-        self.max_attempts = max_attempts
+        self.attempts: int = 0
+        self.max_attempts: int | None = max_attempts
 
     def fire(self, event: Event) -> State:
         """Move along the row for `event` and return the state that was left.

@@ -73,7 +73,7 @@ class Changes:
         self._is_over = is_over  # nothing comes after what is kept
         self._kept: deque[Change] = deque()
         self._arrived = Event()
-        self.missed = 0
+        self.missed: int = 0
 
     def add(self, change: Change) -> None:
         """Keep a change for the observer."""

@@ -82,7 +82,7 @@ def connect(
     settings = Settings(
         endpoints=tuple(endpoint) if _is_several(endpoint) else (endpoint,),
         headers={} if headers is None else headers,
-        hooks=tuple(on_open) if isinstance(on_open, Iterable) else (on_open,),
+        hooks=(on_open,) if callable(on_open) else tuple(on_open),
         dialing=Dialing(
             policy=policy,
             subprotocols=tuple(subprotocols),

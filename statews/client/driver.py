@@ -70,7 +70,7 @@ class Driver:
     def __init__(self, settings: Settings) -> None:
         self.link: Link | None = None
         self.inbox: deque[Message] = deque()
-        self.observers = Observers()
+        self.observers: Observers = Observers()
         self._settings = settings
         self._life = Lifecycle(settings.dialing.policy.backoff.max_attempts)
         self._retries = Retries(settings)

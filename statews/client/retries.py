@@ -33,7 +33,7 @@ class Retries:
     __slots__ = ("_endpoint", "_history", "_refresh", "_settings", "retry_at")
 
     def __init__(self, settings: Settings) -> None:
-        self.retry_at = 0.0
+        self.retry_at: float = 0.0
         self._settings = settings
         self._history: list[Exception] = []
         self._endpoint = 0  # the next one's place in the turn

@@ -78,7 +78,7 @@ class Deflater:
     def __init__(
         self, *, window_bits: int, context_takeover: bool, level: int, threshold_bytes: int
     ) -> None:
-        self.threshold_bytes = threshold_bytes
+        self.threshold_bytes: int = threshold_bytes
         self._new = partial(zlib.compressobj, level, zlib.DEFLATED, -window_bits)
         self._stream = self._new() if context_takeover else None
 

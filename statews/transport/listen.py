@@ -121,7 +121,7 @@ class Listener:
         self._max_connections = max_connections
         self._sockets: list[socket.socket] = []
         self._handshake()  # refuses subprotocols that are none
-        self.connections = 0
+        self.connections: int = 0
 
     def __repr__(self) -> str:
         return f"<Listener {self._host} with {self.connections} connections>"

@@ -85,12 +85,12 @@ class Wire:
     )
 
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
-        self.state = LinkState.OPEN
+        self.state: LinkState = LinkState.OPEN
         self.ending: StatewsError | None = None
         self.inbox: deque[Message] = opened.decoder.inbox
-        self.subprotocol = opened.subprotocol
+        self.subprotocol: str | None = opened.subprotocol
         self.headers: Mapping[str, str] = opened.headers
-        self.path = opened.path
+        self.path: str = opened.path
         self._stream = stream
         self._side = opened.side
         self._decoder = opened.decoder

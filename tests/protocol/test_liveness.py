@@ -168,6 +168,16 @@ def test_the_peer_has_the_whole_timeout_after_reading_goes_on() -> None:
     assert watch.run(230) is WAIT
 
 
+def test_a_peer_is_not_dead_for_silence_that_nobody_asked_about() -> None:
+    watch = Watch()
+    watch.run(10)
+    watch.reading = False
+    watch.run(12)
+    watch.reading = True
+    assert watch.run(29) is WAIT
+    assert watch.pings == []
+
+
 # Sleep.
 
 

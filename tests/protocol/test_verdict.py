@@ -269,6 +269,7 @@ def test_a_server_that_accepts_and_drops_cannot_set_a_hot_pace() -> None:
 
 def test_a_failure_names_the_facts_of_its_error() -> None:
     answer = Failure(error=refused(503, {"retry-after": "1"}), phase=Phase.UPGRADING)
+    assert (answer.attempt, answer.uptime, answer.has_refreshed) == (0, None, False)
     assert (answer.status, answer.headers) == (503, {"retry-after": "1"})
     assert (answer.close_code, answer.close_reason) == (None, "")
     closed = Failure(error=LinkClosed(4000, "why"), phase=Phase.LIVE)
