@@ -1,5 +1,7 @@
 """A WebSocket connection that comes back."""
 
+import logging as _logging
+
 from .client.changes import Change, Changes, Snapshot
 from .client.connection import Connection, connect
 from .client.settings import Attempt
@@ -40,6 +42,9 @@ from .protocol.verdict import (
 from .transport.dial import Target
 from .transport.link import Link
 from .transport.listen import Listener, listen
+
+# A library says nothing unless the application wants to hear it.
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 __version__ = "0.1.0"
 

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 from ..errors import UsageError
 from .command import Command
 from .connect import CONNECT
-from .demo import DEMO
+from .demo.command import DEMO
 from .diagram import DIAGRAM
 
 __all__ = ["main"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["Colour", "Painter", "escape"]
+__all__ = ["Colour", "Painter", "escape", "replace_unprintable"]
 
 # All that moves the cursor, rings, or turns the direction of text: C0 but tab and line feed,
 # DEL and C1 (ECMA-48), the separators of Unicode, its bidirectional controls, lone surrogates.
@@ -40,7 +41,7 @@ class Painter:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self.is_terminal = stream.isatty()
+        self.is_terminal: bool = stream.isatty()
         environment = os.environ
         self._has_colours = (
             self.is_terminal
@@ -54,6 +55,12 @@ class Painter:
         if colour is None or not self._has_colours:
             return text
         return f"\x1b[{colour.value}m{text}\x1b[0m"
+
+
+def replace_unprintable(stream: TextIO) -> None:
+    """Let a stream write `?` for what its encoding does not have."""
+    if isinstance(stream, TextIOWrapper):
+        cast("TextIOWrapper[BinaryIO]", stream).reconfigure(errors="replace")
 
 
 def escape(text: str) -> str:

@@ -70,7 +70,8 @@ class Liveness:
         """A ping went out."""
         self._asked_at = now
         if self._heartbeat is not None:
-            self._silent_until = now + self._heartbeat.timeout
+            # A second question is no second chance: who asks often must not hide a dead peer.
+            self._silent_until = min(self._silent_until, now + self._heartbeat.timeout)
 
     def judge(self, now: float, awake: float, *, reading: bool) -> Verdict:
         """What is due at `now`.
@@ -85,7 +86,8 @@ class Liveness:
         if heartbeat is None:
             return Verdict.WAIT
         if self._has_slept(heartbeat, now, awake):
-            return Verdict.PING  # with which the timeout begins anew
+            self._silent_until = math.inf  # the timeout begins anew, with this ping
+            return Verdict.PING
         if not reading and self._silent_until < math.inf:
             self._silent_until = now + heartbeat.timeout
         # Sums as in `next_look`, never differences: what is due then must be due now.

@@ -17,7 +17,7 @@ class Pieces:
 
     def __init__(self) -> None:
         self._pieces: list[bytes | memoryview] = [b""]
-        self.size = 0
+        self.size: int = 0
 
     def add(self, piece: bytes | memoryview) -> None:
         """Add to the end."""
@@ -45,8 +45,8 @@ class Fragments(Pieces):
 
     def __init__(self, first: int) -> None:
         super().__init__()
-        self.first = first
-        self.text = codecs.getincrementaldecoder("utf-8")()
+        self.first: int = first
+        self.text: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
 
 
 class LongFrame(Pieces):
@@ -62,6 +62,6 @@ class LongFrame(Pieces):
 
     def __init__(self, first: int, mask: bytes, missing: int) -> None:
         super().__init__()
-        self.first = first
-        self.mask = mask
-        self.missing = missing
+        self.first: int = first
+        self.mask: bytes = mask
+        self.missing: int = missing

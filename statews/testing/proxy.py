@@ -59,10 +59,10 @@ class Proxy:
     """
 
     def __init__(self, host: str = "127.0.0.1", *, port: int) -> None:
-        self.latency = 0.0
-        self.bandwidth = math.inf
-        self.entry = Entry.ACCEPT
-        self.accepted = 0
+        self.latency: float = 0.0
+        self.bandwidth: float = math.inf
+        self.entry: Entry = Entry.ACCEPT
+        self.accepted: int = 0
         self._server = (host, port)
         self._drop_after = 0.0
         self._flowing = Event()
@@ -239,6 +239,5 @@ def _bound(port: int) -> socket.socket:
 
 
 def _tuned(sock: socket.socket) -> socket.socket:
-    sock.setblocking(False)
     tune(sock, None)
     return sock

@@ -33,14 +33,13 @@ def socket_stream(sock: socket.socket) -> SocketStream:
 class WatchedSocketStream(SocketStream):
     """A `SocketStream` for asyncio."""
 
-    __slots__ = ("_is_watched", "_kept", "_loop", "_may_hold_more", "_waiter")
+    __slots__ = ("_is_watched", "_kept", "_loop", "_waiter")
 
     def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(sock)
         self._loop = loop
         self._is_watched = False
         self._kept: bytes | LinkDropped | None = None  # came in, and nobody has taken it
-        self._may_hold_more = True  # the last read was as long as it could be
         self._waiter: asyncio.Future[None] | None = None
 
     def receive_nowait(self, most: int = CHUNK) -> bytes | None:
@@ -51,11 +50,12 @@ class WatchedSocketStream(SocketStream):
         if kept is not None:
             data: bytes | None = kept[:most]
             self._kept = kept[most:] or None
-        elif self._is_watched and not self._may_hold_more:
+        elif self._is_watched:
             return None  # asyncio would have said so
         else:
             data = super().receive_nowait(most)
-        self._may_hold_more = data is not None and len(data) >= CHUNK
+        if data is not None and len(data) >= CHUNK:
+            self._unwatch()  # in a flood, to ask the system for more is cheaper
         return data
 
     def is_readable(self) -> bool:
@@ -89,6 +89,7 @@ class WatchedSocketStream(SocketStream):
             return
         except OSError as error:
             self._kept = dropped(error, "receiving")
+            self._kept.__cause__ = error
         self._wake()
 
     def _wake(self) -> None:

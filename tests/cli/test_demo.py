@@ -13,11 +13,12 @@ import anyio
 import pytest
 
 from statews import State
-from statews.cli import demo, main
-from statews.cli.demo_observed import Observed
-from statews.cli.demo_pace import QUICK
-from statews.cli.demo_stage import Stage
-from statews.cli.demo_steps import STEPS
+from statews.cli import main
+from statews.cli.demo import command as demo
+from statews.cli.demo.observed import Observed
+from statews.cli.demo.pace import QUICK
+from statews.cli.demo.stage import Stage
+from statews.cli.demo.steps import STEPS
 
 BY_NAME = {step.name: step for step in STEPS}
 STATEWS = [sys.executable, "-m", "statews"]
@@ -146,7 +147,8 @@ def test_no_live_view_where_it_could_not_be_seen(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True, encoding="utf-8"))
     monkeypatch.setenv("TERM", "xterm")
     assert demo.why_plain() == ""
-    monkeypatch.setattr(demo, "find_spec", {}.get)
+    installed: dict[str, object] = {}
+    monkeypatch.setattr(demo, "find_spec", installed.get)
     assert demo.why_plain() == "rich is not installed: pip install 'statews[cli]'"
     sys.stdout.encoding = "latin-1"  # type: ignore[misc]
     assert demo.why_plain() == "the terminal takes latin-1, and the live view needs UTF-8"

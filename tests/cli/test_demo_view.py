@@ -11,13 +11,13 @@ import pytest
 from rich.cells import cell_len
 
 from statews import Change, Connection, LinkDropped, Snapshot, State
-from statews.cli.demo_chart import asides, sketch, ways
-from statews.cli.demo_observed import Observed
-from statews.cli.demo_pace import USUAL
-from statews.cli.demo_play import Outcome, Play
-from statews.cli.demo_screen import picture
-from statews.cli.demo_stage import Server, Stage
-from statews.cli.demo_steps import STEPS
+from statews.cli.demo.chart import asides, sketch, ways
+from statews.cli.demo.observed import Observed
+from statews.cli.demo.pace import USUAL
+from statews.cli.demo.play import Outcome, Play
+from statews.cli.demo.screen import picture
+from statews.cli.demo.stage import Server, Stage
+from statews.cli.demo.steps import STEPS
 from statews.diagram import lifecycle
 from statews.lifecycle import Phase
 from statews.testing import Proxy

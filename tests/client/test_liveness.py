@@ -145,6 +145,15 @@ async def test_nudge_finds_a_frozen_peer_within_the_timeout(world: World) -> Non
         assert current_time() <= 10.01
 
 
+async def test_nudging_again_and_again_does_not_hide_a_frozen_peer(world: World) -> None:
+    async with connect() as connection:
+        world.wires[-1].freeze()
+        while connection.state is State.OPEN:
+            connection.nudge()
+            await anyio.sleep(1)
+        assert current_time() <= 11.01
+
+
 async def test_nudge_is_harmless_in_every_other_state(world: World) -> None:
     connection = connect(policy=Policy(backoff=Backoff(max_attempts=0)), wait=False)
     connection.nudge()

@@ -168,6 +168,25 @@ def test_compression_is_what_both_agree_on(
     assert bool(header[0] & 0x40) is (offers is not None and accepts is not None)
 
 
+@pytest.mark.parametrize(
+    ("accepts", "agreed"),
+    [
+        (Deflate(), "permessage-deflate"),
+        (
+            Deflate(window_bits=10, context_takeover=False),
+            (
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+                "server_max_window_bits=10; client_max_window_bits=10"
+            ),
+        ),
+    ],
+)
+def test_a_server_asks_for_what_its_settings_say(accepts: Deflate, agreed: str) -> None:
+    callee = server(deflate=accepts)
+    response, _ = callee.accept(take(callee, client(deflate=Deflate()).request()))
+    assert f"\r\nSec-WebSocket-Extensions: {agreed}\r\n".encode() in response
+
+
 @pytest.mark.parametrize("deflate", DEFLATES[1:])
 @pytest.mark.parametrize("bits", [None, 9, 15])
 @pytest.mark.parametrize("fresh", [False, True])

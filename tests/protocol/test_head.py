@@ -65,6 +65,11 @@ def test_interim_responses_are_passed_over() -> None:
         assert statuses(cut(interim + final + b"\x81\x00", sizes)) == (101, b"\x81\x00")
 
 
+@pytest.mark.parametrize("status", [101, 200, 204, 304, 599])
+def test_every_other_response_is_the_answer(status: int) -> None:
+    assert statuses([f"HTTP/1.1 {status} \r\n\r\nrest".encode()]) == (status, b"rest")
+
+
 def test_an_answer_in_http_1_0_is_an_answer() -> None:
     assert statuses([b"HTTP/1.0 502 Bad Gateway\r\n\r\n"]) == (502, b"")
 
@@ -78,6 +83,13 @@ def test_the_limit_is_for_the_head_alone_and_no_byte_less(sizes: list[int]) -> N
     assert statuses(cut(wire, sizes), limit=len(RESPONSE)) == (503, b"x" * 1000)
     with pytest.raises(HeadTooLongError, match=f"head of over {len(RESPONSE) - 1} bytes"):
         statuses(cut(wire, sizes), limit=len(RESPONSE) - 1)
+
+
+def test_an_unfinished_head_may_be_as_long_as_the_limit() -> None:
+    reader = read_response(30)
+    assert reader.feed(b"HTTP/1.1 200 OK\r\n" + b"x" * 13) is None
+    with pytest.raises(HeadTooLongError, match="head of over 30 bytes"):
+        reader.feed(b"x")
 
 
 def endless(line: bytes) -> Iterable[bytes]:

@@ -99,6 +99,7 @@ async def test_a_client_of_websockets_talks_to_a_listener(
     def talk(url: str, context: ssl.SSLContext | None) -> int | None:
         compression = "deflate" if compressing else None
         with connect(url, ssl=context, proxy=None, compression=compression) as connection:
+            assert bool(connection.protocol.extensions) is compressing
             for message in MESSAGES:
                 connection.send(message)
             for message in MESSAGES:

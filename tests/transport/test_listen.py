@@ -196,11 +196,14 @@ async def test_tls_is_served_where_a_context_is_given(tls: TLS) -> None:
 
 
 async def test_compression_is_agreed_on_where_both_want_it() -> None:
+    async def handler(link: Link) -> None:
+        assert "permessage-deflate" in link.headers["sec-websocket-extensions"]
+        await echo(link)
+
     policy = Policy(deflate=Deflate())
-    async with listen(echo, policy=policy) as listener:
+    async with listen(handler, policy=policy) as listener:
         link = await dial_to(url_of(listener), policy=policy)
         async with serving(link):
-            assert "permessage-deflate" in link.headers["sec-websocket-extensions"]
             await link.send("a" * 10_000)
             assert await link.receive() == "a" * 10_000
 

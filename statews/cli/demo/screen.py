@@ -10,20 +10,20 @@ from rich.live import Live
 from rich.text import Text
 from typing_extensions import assert_never
 
-from ..diagram import lifecycle
-from ..diagram.palette import INK, paints
-from ..lifecycle import State
-from .demo_chart import asides, sketch, ways
+from ...diagram import lifecycle
+from ...diagram.palette import INK, paints
+from ...lifecycle import State
+from .chart import asides, sketch, ways
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from ..diagram.palette import Paint
-    from .demo_chart import Cell
-    from .demo_play import Outcome, Play
-    from .demo_stage import Kind
+    from ...diagram.palette import Paint
+    from .chart import Cell
+    from .play import Outcome, Play
+    from .stage import Kind
 
 __all__ = ["Screen", "picture"]
 

@@ -8,21 +8,20 @@ from typing import Final
 
 import anyio
 
-from ..lifecycle import State
-from .demo_observed import (
+from ...lifecycle import State
+from .observed import (
     Observed,
     is_closed,
     is_connected,
-    is_cut,
     is_found_silent,
+    is_lost_and_back,
     is_no_hot_loop,
     is_only_slow,
     is_refused,
-    is_reset,
     is_restarted,
 )
-from .demo_pace import Pace
-from .demo_stage import Network, Stage
+from .pace import Pace
+from .stage import Network, Stage
 
 __all__ = ["STEPS", "Step"]
 
@@ -114,13 +113,13 @@ STEPS: Final = (
         name="cut",
         says=lambda _: "the proxy ends the link in an orderly way, with FIN",
         play=_cut,
-        complain=is_cut,
+        complain=is_lost_and_back,
     ),
     Step(
         name="reset",
         says=lambda _: "the proxy resets the link, with RST",
         play=_reset,
-        complain=is_reset,
+        complain=is_lost_and_back,
     ),
     Step(
         name="refuse",

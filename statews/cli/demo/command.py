@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
-from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final
 
-from ..errors import UsageError
-from .backend import BACKENDS, require, run
-from .command import Command
-from .demo_log import Log
-from .demo_pace import QUICK, USUAL
-from .demo_play import play
-from .demo_report import report
-from .demo_steps import STEPS
-from .terminal import Colour, Painter
+from ...errors import UsageError
+from ..backend import BACKENDS, require, run
+from ..command import Command
+from ..terminal import Colour, Painter, replace_unprintable
+from .log import Log
+from .pace import QUICK, USUAL
+from .play import play
+from .report import report
+from .steps import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .demo_pace import Pace
-    from .demo_play import View
-    from .demo_steps import Step
+    from .pace import Pace
+    from .play import View
+    from .steps import Step
 
 __all__ = ["DEMO", "why_plain"]
 
 _EXAMPLES: Final = """\
 examples:
-  statews demo                       the whole of it, about 40 seconds
+  statews demo                       the whole of it, about 35 seconds
   statews demo --plain               as a log, one line for each thing that happens
   statews demo --steps cut,freeze    only these, between connect and close
   statews demo --backend both        on asyncio, then on trio
@@ -62,9 +60,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    logging.getLogger("statews").addHandler(logging.NullHandler())  # what it says is shown here
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    replace_unprintable(sys.stdout)
     steps = _choose(arguments.steps)
     pace = QUICK if arguments.quick else USUAL
     backends = BOTH if arguments.backend == "both" else (arguments.backend,)
@@ -116,7 +112,7 @@ def _play_on(backend: str, steps: Sequence[Step], pace: Pace, why: str) -> int:
         print(f"plain log: {why}\n")
         view = nullcontext(Log(paint))
     else:
-        from .demo_screen import Screen  # noqa: PLC0415 - rich is an extra
+        from .screen import Screen  # noqa: PLC0415 - rich is an extra
 
         view = Screen(f"statews demo · {backend}   quick: {numbers}")
     return run(backend, partial(_perform, steps, pace, view, paint))
@@ -127,7 +123,6 @@ async def _perform(
 ) -> int:
     with view as shown:
         played = await play(steps, pace, shown)
-    print()
     for line in report(played, paint):
         print(line)
     return 0 if played.is_fine else 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from .terminal import Colour, Painter
+from ..terminal import Colour, Painter
 
 if TYPE_CHECKING:
-    from .demo_play import Play
-    from .demo_stage import Kind
+    from .play import Play
+    from .stage import Kind
 
 __all__ = ["COLOURS", "Log"]
 

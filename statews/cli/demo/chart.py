@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ..diagram import Chart
+    from ...diagram import Chart
 
 __all__ = ["Cell", "Owner", "asides", "sketch", "ways"]
 

@@ -9,13 +9,13 @@ from typing import Protocol
 import anyio
 from anyio import current_time
 
-from ..client.connection import connect
-from ..lifecycle import State
-from ..testing import Proxy
-from .demo_observed import Observed
-from .demo_pace import Pace
-from .demo_stage import FINE, Server, Stage
-from .demo_steps import Step
+from ...client.connection import connect
+from ...lifecycle import State
+from ...testing import Proxy
+from .observed import Observed
+from .pace import Pace
+from .stage import FINE, Server, Stage
+from .steps import Step
 
 __all__ = ["Outcome", "Play", "View", "play"]
 
@@ -126,7 +126,8 @@ async def play(steps: Sequence[Step], pace: Pace, view: View) -> Play:
                 await running.run()
             view.show(running)
         group.cancel_scope.cancel()
-    return running
+        return running
+    raise AssertionError  # a task group swallows nothing but its own cancellation
 
 
 async def _keep_showing(view: View, running: Play) -> None:

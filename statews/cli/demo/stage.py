@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Final, Literal
 import anyio
 from anyio import CancelScope, Event, current_time
 
-from ..client.connection import Connection
-from ..errors import ConnectionClosed, ConnectionFailed, LinkClosed
-from ..lifecycle import State
-from ..testing import Proxy
-from ..transport.listen import listen
-from .demo_pace import Pace
+from ...client.connection import Connection
+from ...errors import ConnectionClosed, ConnectionFailed, LinkClosed
+from ...lifecycle import State
+from ...testing import Proxy
+from ...transport.listen import listen
+from .pace import Pace
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
-    from ..client.changes import Change, Changes
-    from ..policy import Policy
-    from ..transport.link import Link
+    from ...client.changes import Change, Changes
+    from ...policy import Policy
+    from ...transport.link import Link
 
 __all__ = [
     "FINE",
@@ -58,12 +58,12 @@ class Traffic:
     """
 
     def __init__(self) -> None:
-        self.sent = 0
-        self.echoed = 0
-        self.lost = 0
-        self.strays = 0
+        self.sent: int = 0
+        self.echoed: int = 0
+        self.lost: int = 0
+        self.strays: int = 0
         self.round_trip: float | None = None
-        self.slowest = 0.0
+        self.slowest: float = 0.0
         self.fates: deque[bool] = deque(maxlen=SHOWN)
         self._sent_at: dict[str, float] = {}
         self._echoed_at: deque[float] = deque()
@@ -126,7 +126,7 @@ class Server:
     """
 
     def __init__(self, policy: Policy, down: float) -> None:
-        self.port = 0
+        self.port: int = 0
         self.last_code: int | None = None
         self._policy = policy
         self._down = down

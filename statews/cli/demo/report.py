@@ -7,15 +7,15 @@ from shutil import get_terminal_size
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from .demo_observed import shorten
-from .terminal import Colour
+from ..terminal import Colour
+from .observed import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .demo_play import Outcome, Play
-    from .demo_steps import Step
-    from .terminal import Painter
+    from ..terminal import Painter
+    from .play import Outcome, Play
+    from .steps import Step
 
 __all__ = ["report"]
 
@@ -28,6 +28,7 @@ SECONDS: Final = 10  # columns of a duration
 
 def report(play: Play, paint: Painter) -> Iterator[str]:
     """The lines of the table, and what they come to."""
+    yield ""
     width = min(get_terminal_size().columns, WIDEST) - 1
     middle = max(20, width - INDENT - 2 * SECONDS)
     head = f"{'':{VERDICT}}{'step':{STEP}}{'went through':{middle}}"
@@ -72,9 +73,8 @@ def _facts(outcome: Outcome) -> Iterator[str]:
         yield str(observed.errors[0])
     if len(observed.waits) > 1:
         waits = ", ".join(f"{wait:.2f}" for wait in observed.waits)
-        yield f"{len(observed.waits)} attempts, after {waits} s"
-    if observed.accepted > 2:
-        yield f"{observed.accepted} connections in {observed.ended - observed.began:.1f} s"
+        lasted = observed.ended - observed.began
+        yield f"{len(observed.waits)} attempts in {lasted:.1f} s, after {waits} s"
     if not observed.changes:
         yield f"{observed.echoed} messages, the slowest after {observed.slowest:.2f} s"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ..policy import Backoff, Heartbeat, Jitter, Policy, Timeouts
+from ...policy import Backoff, Heartbeat, Jitter, Policy, Timeouts
 
 __all__ = ["QUICK", "USUAL", "Pace"]
 

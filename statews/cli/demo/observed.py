@@ -6,23 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..client.changes import Change
-from ..errors import DialError, LinkClosed, LinkDropped, PeerSilent
-from ..lifecycle import State
-from ..policy import Backoff
-from ..protocol.frames import CloseCode
-from .demo_pace import Pace
+from ...client.changes import Change
+from ...errors import DialError, LinkClosed, LinkDropped, PeerSilent
+from ...lifecycle import State
+from ...policy import Backoff
+from ...protocol.frames import CloseCode
+from .pace import Pace
 
 __all__ = [
     "Observed",
     "is_closed",
     "is_connected",
-    "is_cut",
     "is_found_silent",
+    "is_lost_and_back",
     "is_no_hot_loop",
     "is_only_slow",
     "is_refused",
-    "is_reset",
     "is_restarted",
     "shorten",
 ]
@@ -117,20 +116,9 @@ def is_connected(observed: Observed) -> str:
     return ""
 
 
-def is_cut(observed: Observed) -> str:
-    """The end of TCP is noticed, and the link replaced."""
-    complaint = _came_back(observed, LinkDropped)
-    if not complaint and observed.errors[0].__cause__ is not None:
-        return "an end with FIN was taken for something else"
-    return complaint
-
-
-def is_reset(observed: Observed) -> str:
-    """A reset is noticed, and the link replaced."""
-    complaint = _came_back(observed, LinkDropped)
-    if not complaint and not isinstance(observed.errors[0].__cause__, ConnectionError):
-        return "an end with RST was taken for something else"
-    return complaint
+def is_lost_and_back(observed: Observed) -> str:
+    """The broken TCP connection is noticed, and the link replaced."""
+    return _came_back(observed, LinkDropped)
 
 
 def is_refused(observed: Observed) -> str:
