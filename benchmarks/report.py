@@ -60,7 +60,9 @@ def _versions() -> Iterator[str]:
 
 def table(scenario: Scenario, costs: Costs) -> str:
     """One row a library, one column a backend: the median, its spread, and the ratio."""
-    libraries: list[Library] = list(dict.fromkeys(case.library for case in scenario.cases()))
+    libraries: list[Library] = list(
+        dict.fromkeys(case.library for case in scenario.cases() if case in costs)
+    )
     rows = [[scenario.name, *BACKENDS]]
     rows += [
         [library, *(_cell(Case(library, backend), costs) for backend in BACKENDS)]

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
-from collections.abc import Generator
-from contextlib import contextmanager
-from threading import Thread
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Literal
 
 import aiohttp
 import anyio
 import anyio.to_thread
 import pytest
+from anyio.from_thread import start_blocking_portal
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedOK
-from websockets.sync.client import connect
-from websockets.sync.server import Server, ServerConnection, serve
 
-from statews import Deflate, Limits, LinkClosed, Policy, listen
+from statews import Deflate, Limits, Link, LinkClosed, Policy, listen
 
 from .peers import LOCALHOST, TLS, dial_to, echo, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # asyncio of Python 3.10 forgets to close the TLS that the peer ended.
+    pytest.mark.filterwarnings("ignore:unclosed transport <asyncio.sslproto:ResourceWarning"),
+]
 
 MIB = 1024 * 1024
 ROOMY = Policy(limits=Limits(message_bytes=16 * MIB))
@@ -39,28 +45,30 @@ MESSAGES: list[str | bytes] = [
 LARGE = bytes(range(256)) * (10 * MIB // 256)
 
 
+@asynccontextmanager
+async def echo_server(
+    context: ssl.SSLContext | None, compression: Literal["deflate"] | None
+) -> AsyncGenerator[int]:
+    async def handler(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(
+        handler, LOCALHOST, 0, ssl=context, max_size=None, compression=compression
+    ) as server:
+        port: int = server.sockets[0].getsockname()[1]
+        yield port
+
+
 @contextmanager
 def websockets_server(
     context: ssl.SSLContext | None, *, compressing: bool = False
 ) -> Generator[int]:
-    """An echo server; gives its port."""
-
-    def handler(connection: ServerConnection) -> None:
-        for message in connection:
-            connection.send(message)
-
-    compression = "deflate" if compressing else None
-    server: Server = serve(
-        handler, LOCALHOST, 0, ssl=context, max_size=None, compression=compression
-    )
-    with server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.socket.getsockname()[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    """A server that sends back what comes, on asyncio in another thread; gives its port."""
+    running = echo_server(context, "deflate" if compressing else None)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(running) as port:
+        yield port
+    gc.collect()  # so that what is warned of is warned of here
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -96,52 +104,65 @@ async def test_ten_megabytes_go_to_a_server_of_websockets_and_back(tls: TLS) -> 
 async def test_a_client_of_websockets_talks_to_a_listener(
     tls: TLS, secure: bool, compressing: bool
 ) -> None:
-    def talk(url: str, context: ssl.SSLContext | None) -> int | None:
+    async def talk(url: str, context: ssl.SSLContext | None) -> int | None:
         compression = "deflate" if compressing else None
-        with connect(url, ssl=context, proxy=None, compression=compression) as connection:
+        async with connect(url, ssl=context, proxy=None, compression=compression) as connection:
             assert bool(connection.protocol.extensions) is compressing
             for message in MESSAGES:
-                connection.send(message)
+                await connection.send(message)
             for message in MESSAGES:
-                assert connection.recv() == message
-            assert connection.ping().wait(10)
+                assert await connection.recv() == message
+            await (await connection.ping())
         return connection.close_code
 
     policy = Policy(deflate=Deflate() if compressing else None)
     async with listen(echo, ssl=tls.server() if secure else None, policy=policy) as listener:
         url = f"ws{'s' * secure}://{LOCALHOST}:{listener.port}/"
-        context = tls.client() if secure else None
-        assert await anyio.to_thread.run_sync(talk, url, context) == 1000
+        talking = talk(url, tls.client() if secure else None)
+        assert await run_elsewhere(talking) == 1000
+
+
+async def run_elsewhere(coroutine: Coroutine[None, None, int | None]) -> int | None:
+    """On asyncio, in another thread."""
+    try:
+        return await anyio.to_thread.run_sync(asyncio.run, coroutine)
+    finally:
+        gc.collect()  # so that what is warned of is warned of here
 
 
 async def test_ten_megabytes_go_from_a_client_of_websockets_and_back(tls: TLS) -> None:
-    def talk(url: str, context: ssl.SSLContext) -> None:
-        with connect(url, ssl=context, proxy=None, max_size=None) as connection:
-            connection.send(LARGE)
-            assert connection.recv() == LARGE
+    async def talk(url: str, context: ssl.SSLContext) -> int | None:
+        async with connect(url, ssl=context, proxy=None, max_size=None) as connection:
+            await connection.send(LARGE)
+            assert await connection.recv() == LARGE
+        return connection.close_code
 
     async with listen(echo, ssl=tls.server(), policy=ROOMY) as listener:
         url = f"wss://{LOCALHOST}:{listener.port}/"
-        await anyio.to_thread.run_sync(talk, url, tls.client())
+        assert await run_elsewhere(talk(url, tls.client())) == 1000
 
 
 async def test_a_client_of_websockets_sees_the_end_of_a_listener() -> None:
-    def talk(url: str) -> int | None:
-        with connect(url, proxy=None) as connection:
-            anyio.from_thread.run_sync(connected.set)
+    async def talk(url: str) -> int | None:
+        async with connect(url, proxy=None) as connection:
+            await connection.send("here")
             with pytest.raises(ConnectionClosedOK, match="1001"):
-                connection.recv()
+                await connection.recv()
         return connection.close_code
 
-    connected = anyio.Event()
+    async def handler(link: Link) -> None:
+        assert await link.receive() == "here"
+        arrived.set()
+        await anyio.sleep_forever()
+
+    async def stay(url: str) -> None:
+        codes.append(await run_elsewhere(talk(url)))
+
+    arrived = anyio.Event()
     codes: list[int | None] = []
-
-    async def run(url: str) -> None:
-        codes.append(await anyio.to_thread.run_sync(talk, url))
-
-    async with anyio.create_task_group() as group, listen(echo) as listener:
-        group.start_soon(run, f"ws://{LOCALHOST}:{listener.port}/")
-        await connected.wait()
+    async with anyio.create_task_group() as group, listen(handler) as listener:
+        group.start_soon(stay, f"ws://{LOCALHOST}:{listener.port}/")
+        await arrived.wait()
     assert codes == [1001]
 
 
@@ -173,4 +194,4 @@ async def test_a_client_of_aiohttp_talks_to_a_listener(
     async with listen(echo, ssl=tls.server() if secure else None, policy=policy) as listener:
         url = f"ws{'s' * secure}://{LOCALHOST}:{listener.port}/"
         talking = talk(url, tls.client() if secure else None)
-        assert await anyio.to_thread.run_sync(asyncio.run, talking) == 1000
+        assert await run_elsewhere(talking) == 1000
