@@ -16,7 +16,7 @@ import anyio
 from anyio import CancelScope, current_time
 from anyio.lowlevel import checkpoint
 
-from ..errors import DialError, LinkError, PeerError, UsageError
+from ..errors import DialError, LinkDropped, LinkError, PeerError, UsageError
 from ..policy import Policy
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Opened, Refusal, ServerHandshake
@@ -297,8 +297,8 @@ class Listener:
 
 async def _refuse(stream: ByteStream, response: bytes) -> None:
     """Answer, and leave the peer time to read the answer: a close with unread bytes is a reset."""
-    await send(stream, response)
-    stream.send_eof()
-    with anyio.move_on_after(FAREWELL):
+    with contextlib.suppress(LinkDropped), anyio.move_on_after(FAREWELL):
+        await send(stream, response)
+        stream.send_eof()
         while await receive(stream):
             pass

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 
 from anyio.lowlevel import checkpoint
 
 from statews import LinkDropped
 from statews.transport.stream import CHUNK, ByteStream, SocketStream
+from statews.transport.watched import socket_stream
 
 
-def socket_pair() -> tuple[SocketStream, SocketStream]:
+Make = Callable[[socket.socket], SocketStream]
+
+
+def socket_pair(make: Make = socket_stream) -> tuple[SocketStream, SocketStream]:
     """The two ends of a connection. What one sends is with the other at once."""
     one, other = socket.socketpair()
-    return SocketStream(one), SocketStream(other)
+    return make(one), make(other)
 
 
 class Throttle:

@@ -1,5 +1,7 @@
 """The server: whom it lets in, what it tells the others, and that it ends when it is left."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import errno
@@ -8,6 +10,7 @@ import os
 import resource
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -348,7 +351,10 @@ async def test_a_refused_peer_that_floods_does_not_hold_up_the_others() -> None:
         stream.close()
 
 
-async def test_one_connection_too_many_is_told_when_to_come_again() -> None:
+async def test_one_connection_too_many_is_told_when_to_come_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
     handler = Waiting()
     async with listen(handler, max_connections=1) as listener:
         async with serving(await dial_to(url_of(listener))):
@@ -362,6 +368,7 @@ async def test_one_connection_too_many_is_told_when_to_come_again() -> None:
         await check_no_connections(listener)
         async with serving(await dial_to(url_of(listener))):
             pass
+    assert caplog.text.count("refused with 503: too many connections") == 3
 
 
 async def test_those_who_are_not_let_in_yet_take_no_place() -> None:
@@ -548,6 +555,17 @@ async def test_too_many_open_files_pass() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         logger.removeHandler(logged)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others go on accepting")
+async def test_a_listening_socket_that_is_of_no_use_ends_the_listener() -> None:
+    async def run() -> None:
+        async with listen(echo) as listener:
+            listener._sockets[0].shutdown(socket.SHUT_RDWR)
+            await anyio.sleep_forever()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="Invalid argument")):
+        await run()
 
 
 async def test_a_storm_of_connections_is_served() -> None:

@@ -190,6 +190,8 @@ async def test_a_location_that_leads_nowhere_is_a_dial_error() -> None:
         ("wss://host/a", "https://host:443/c", "wss://host:443/c"),
         ("WSS://ws.host/a", "/c", "wss://ws.host/c"),
         ("ws://u:p@host/a", "/c", "ws://u:p@host/c"),
+        ("ws://u:p@host/a", "ws://host/c", "ws://u:p@host/c"),
+        ("ws://u:p@host/a", "http://host:80/c", "ws://u:p@host:80/c"),
         ("ws://u:p@host/a", "ws://v:q@host/c", "ws://v:q@host/c"),
     ],
 )

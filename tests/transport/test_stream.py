@@ -11,19 +11,27 @@ import pytest
 
 from statews import LinkDropped
 from statews.transport.stream import SocketStream, receive, send
+from statews.transport.watched import socket_stream
 
-from .fakes import Sink, Throttle, socket_pair
+from .fakes import Make, Sink, Throttle, socket_pair
 from .peers import LOCALHOST
 
 pytestmark = pytest.mark.anyio
 
 
-def tcp_pair() -> tuple[SocketStream, socket.socket]:
+@pytest.fixture(params=[SocketStream, socket_stream])
+def make(request: pytest.FixtureRequest) -> Make:
+    """The stream that waits through anyio, and the one that is made for the event loop."""
+    made: Make = request.param
+    return made
+
+
+def tcp_pair(make: Make) -> tuple[SocketStream, socket.socket]:
     """A connection, and the plain socket at its other end."""
     with socket.create_server((LOCALHOST, 0)) as listening:
         client = socket.create_connection(listening.getsockname())
         peer, _ = listening.accept()
-    return SocketStream(client), peer
+    return make(client), peer
 
 
 def fill(stream: SocketStream) -> None:
@@ -31,8 +39,8 @@ def fill(stream: SocketStream) -> None:
         pass
 
 
-async def test_bytes_go_both_ways_up_to_the_end() -> None:
-    one, other = socket_pair()
+async def test_bytes_go_both_ways_up_to_the_end(make: Make) -> None:
+    one, other = socket_pair(make)
     assert one.receive_nowait() is None
     assert not one.is_readable()
     await send(other, b"hello")
@@ -46,8 +54,8 @@ async def test_bytes_go_both_ways_up_to_the_end() -> None:
     other.close()
 
 
-async def test_a_sender_waits_for_a_slow_reader() -> None:
-    one, other = socket_pair()
+async def test_a_sender_waits_for_a_slow_reader(make: Make) -> None:
+    one, other = socket_pair(make)
     data = bytes(range(256)) * 20_000
     received = b""
     async with anyio.create_task_group() as group:
@@ -60,8 +68,8 @@ async def test_a_sender_waits_for_a_slow_reader() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-async def test_what_the_transport_does_not_take_comes_again(size: int) -> None:
-    one, other = socket_pair()
+async def test_what_the_transport_does_not_take_comes_again(make: Make, size: int) -> None:
+    one, other = socket_pair(make)
     data, received = b"0123456789" * 100, b""
     async with anyio.create_task_group() as group:
         group.start_soon(send, Throttle(one, [0, size, 0, 0, size] * 1000), data)
@@ -72,8 +80,8 @@ async def test_what_the_transport_does_not_take_comes_again(size: int) -> None:
     other.close()
 
 
-async def test_a_stream_may_be_closed_and_aborted_again() -> None:
-    one, other = socket_pair()
+async def test_a_stream_may_be_closed_and_aborted_again(make: Make) -> None:
+    one, other = socket_pair(make)
     for _ in range(2):
         one.close()
         one.abort()
@@ -82,8 +90,8 @@ async def test_a_stream_may_be_closed_and_aborted_again() -> None:
     other.close()
 
 
-async def test_a_closed_stream_raises_link_dropped() -> None:
-    one, other = socket_pair()
+async def test_a_closed_stream_raises_link_dropped(make: Make) -> None:
+    one, other = socket_pair(make)
     one.close()
     other.close()
     with pytest.raises(LinkDropped, match="while receiving"):
@@ -99,8 +107,8 @@ async def test_a_closed_stream_raises_link_dropped() -> None:
     assert one.peer_address() == "unknown"
 
 
-async def test_closing_wakes_whoever_waits() -> None:
-    one, other = socket_pair()
+async def test_closing_wakes_whoever_waits(make: Make) -> None:
+    one, other = socket_pair(make)
     fill(one)
     woken: list[str] = []
 
@@ -123,8 +131,8 @@ async def test_closing_wakes_whoever_waits() -> None:
     other.close()
 
 
-async def test_what_was_sent_before_a_close_still_arrives() -> None:
-    stream, peer = tcp_pair()
+async def test_what_was_sent_before_a_close_still_arrives(make: Make) -> None:
+    stream, peer = tcp_pair(make)
     with peer:
         await send(stream, b"goodbye")
         stream.close()
@@ -132,16 +140,16 @@ async def test_what_was_sent_before_a_close_still_arrives() -> None:
         assert peer.recv(100) == b""
 
 
-async def test_an_abort_is_a_reset() -> None:
-    stream, peer = tcp_pair()
+async def test_an_abort_is_a_reset(make: Make) -> None:
+    stream, peer = tcp_pair(make)
     with peer:
         stream.abort()
         with pytest.raises(ConnectionResetError):
             peer.recv(100)
 
 
-async def test_a_reset_by_the_peer_is_a_dropped_link() -> None:
-    stream, peer = tcp_pair()
+async def test_a_reset_by_the_peer_is_a_dropped_link(make: Make) -> None:
+    stream, peer = tcp_pair(make)
     SocketStream(peer).abort()
     with pytest.raises(LinkDropped, match="while receiving: Connection reset by peer"):
         await receive(stream)
@@ -150,8 +158,8 @@ async def test_a_reset_by_the_peer_is_a_dropped_link() -> None:
     stream.close()
 
 
-async def test_a_reset_is_something_to_receive() -> None:
-    stream, peer = tcp_pair()
+async def test_a_reset_is_something_to_receive(make: Make) -> None:
+    stream, peer = tcp_pair(make)
     SocketStream(peer).abort()
     assert stream.is_readable()
     stream.close()
@@ -165,8 +173,8 @@ async def test_receiving_gives_others_a_turn() -> None:
     assert scope.cancelled_caught
 
 
-async def test_a_cancelled_receive_has_taken_nothing() -> None:
-    one, other = socket_pair()
+async def test_a_cancelled_receive_has_taken_nothing(make: Make) -> None:
+    one, other = socket_pair(make)
     await send(other, b"hello")
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -176,8 +184,8 @@ async def test_a_cancelled_receive_has_taken_nothing() -> None:
     other.close()
 
 
-async def test_streams_tell_what_they_are() -> None:
-    stream, peer = tcp_pair()
+async def test_streams_tell_what_they_are(make: Make) -> None:
+    stream, peer = tcp_pair(make)
     with peer:
         assert repr(stream) == f"<SocketStream fd={stream._socket.fileno()}>"
         assert stream.peer_address() == "{}:{}".format(*peer.getsockname())

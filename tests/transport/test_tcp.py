@@ -260,6 +260,11 @@ async def test_the_user_timeout_is_within_its_bounds(
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
 
 
+def test_a_unix_socket_has_nothing_to_tune() -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        tune(sock, 1.0)
+
+
 async def test_an_option_that_is_not_to_be_had_is_no_error() -> None:
     with socket.socket() as sock:
         sock.close()
