@@ -77,12 +77,7 @@ def listen(
     Raises:
         UsageError: an argument is wrong.
     """
-    if not callable(handler):
-        raise UsageError(f"expected handler to be an async function of a Link, got {handler!r}")
-    if not 0 <= port <= 0xFFFF:
-        raise UsageError(f"expected a port between 0 and 65535, got {port}")
-    if ssl is not None and ssl.protocol is _ssl.PROTOCOL_TLS_CLIENT:
-        raise UsageError("expected a server's SSLContext, got a client's")
+    _check(handler, port, ssl)
     return Listener(
         handler,
         host,
@@ -92,6 +87,15 @@ def listen(
         ssl=ssl,
         max_connections=max_connections,
     )
+
+
+def _check(handler: object, port: int, ssl: _ssl.SSLContext | None) -> None:
+    if not callable(handler):
+        raise UsageError(f"expected handler to be an async function of a Link, got {handler!r}")
+    if not 0 <= port <= 0xFFFF:
+        raise UsageError(f"expected a port between 0 and 65535, got {port}")
+    if ssl is not None and ssl.protocol is _ssl.PROTOCOL_TLS_CLIENT:
+        raise UsageError("expected a server's SSLContext, got a client's")
 
 
 class Listener:

@@ -36,10 +36,6 @@ __all__ = ["LinkState", "Wire"]
 ATTENDED: Final = 1.0  # seconds for which the owner leaves reading to a caller that has just read
 
 
-FEW: Final = 65536  # bytes asked for in a read ...
-MANY: Final = 262144  # ... and in one after a read that was full: a turn costs as much as 10 KiB
-
-
 class LinkState(Enum):
     """Where a link is in its closing handshake (RFC 6455 section 7.1)."""
 
@@ -62,7 +58,6 @@ class Wire:
 
     __slots__ = (
         "_arrived",
-        "_ask_for",
         "_attended_until",
         "_clock",
         "_decoder",
@@ -99,7 +94,6 @@ class Wire:
         self._clock = loop_clock()
         self._liveness = Liveness(policy.heartbeat, now=self._clock(), awake=awake_time())
         self._ping = b""
-        self._ask_for = FEW  # bytes of the next read
         self._inbox_bytes = 0  # taken in since the inbox was last empty
         self._inbox_limit = policy.limits.inbox_bytes
         self._nap = CancelScope()  # cancelled to call the owner
@@ -140,13 +134,12 @@ class Wire:
     def _receive(self) -> bool:
         """Take in what has come; whether anything had."""
         try:
-            data = self._stream.receive_nowait(self._ask_for)
+            data = self._stream.receive_nowait()
         except LinkDropped as error:
             self._end(error)
             return True
         if data is None:
             return False
-        self._ask_for = MANY if len(data) >= FEW else FEW
         self._take(data)
         return True
 

@@ -10,13 +10,11 @@ from anyio.lowlevel import checkpoint
 
 from statews import LinkDropped
 from statews.transport.stream import CHUNK, ByteStream, SocketStream
-from statews.transport.watched import socket_stream
-
 
 Make = Callable[[socket.socket], SocketStream]
 
 
-def socket_pair(make: Make = socket_stream) -> tuple[SocketStream, SocketStream]:
+def socket_pair(make: Make = SocketStream) -> tuple[SocketStream, SocketStream]:
     """The two ends of a connection. What one sends is with the other at once."""
     one, other = socket.socketpair()
     return make(one), make(other)

@@ -170,18 +170,20 @@ async def test_a_dial_goes_through_an_http_proxy(tls: TLS, user_info: str, secur
     assert phases[:2] == [Phase.RESOLVING, Phase.DIALING]
 
 
+@pytest.mark.parametrize("user_info", ["", "us%40er:p%3Ass@"])
 async def test_a_dial_goes_through_an_https_proxy(
-    tls: TLS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tls: TLS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user_info: str
 ) -> None:
     """TLS to the proxy, and TLS to the server in it."""
     trust_by_default(tls, monkeypatch, tmp_path)
-    proxy = Proxy()
+    proxy = Proxy("us@er:p:ss" if user_info else None)
     async with (
         listen(echo, ssl=tls.server()) as listener,
         scripted(proxy.http, context=tls.server("localhost")) as server,
     ):
         url = f"wss://{LOCALHOST}:{listener.port}/"
-        link = await dial_to(url, ssl=tls.client(), proxy=f"https://localhost:{server.port}")
+        setting = f"https://{user_info}localhost:{server.port}"
+        link = await dial_to(url, ssl=tls.client(), proxy=setting)
         async with serving(link):
             message = "hello" * 100_000
             await link.send(message)
