@@ -21,6 +21,7 @@ from ..errors import BusyError, LinkClosed, LinkDropped, PeerSilent, StatewsErro
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Side
 from .outgoing import LONG
+from .stream import receive
 from .wire import LinkState, Wire
 
 if TYPE_CHECKING:
@@ -233,9 +234,5 @@ class Link(Wire):
         """The server ends TCP first (section 7.1.1); a close with bytes unread is a reset."""
         if self._side is Side.SERVER:
             self._stream.send_eof()
-        while True:
-            data = self._stream.receive_nowait()
-            if data is None:
-                await self._stream.wait_readable()
-            elif not data:
-                return
+        while await receive(self._stream):
+            pass  # what follows a close frame is not for us (section 1.4)
