@@ -94,6 +94,7 @@ def test_wsproto_refuses_the_same_frames_with_the_same_close_code(
 @given(data=st.binary(max_size=60), sizes=chunk_sizes)
 @example(data=b"\x81\x7f" + b"\xff" * 8, sizes=[1])
 @example(data=b"\x88\xfe\x00", sizes=[1])
+@example(data=b"\x01\x02\x80", sizes=[1])
 def test_garbage_gives_messages_or_a_frame_error_and_the_same_in_any_chunks(
     data: bytes, sizes: list[int]
 ) -> None:
@@ -102,7 +103,8 @@ def test_garbage_gives_messages_or_a_frame_error_and_the_same_in_any_chunks(
         assert read(cut(data, sizes), masked=masked) == whole
         theirs = read_with_wsproto([data], masked=masked)
         assert whole.messages == theirs.messages
-        assert whole.failed or not theirs.failed  # ours may fail earlier: at the header
+        # Ours may fail earlier, at the header; theirs at text whose frame is not whole yet.
+        assert whole.failed or theirs.failed in {None, CloseCode.INVALID_DATA}
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 65537, 200_000])
