@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from statews.errors import FrameError
+from statews.protocol.codes import CloseCode
 from statews.protocol.frames import Decoder, Message
 
 from .wire import (
