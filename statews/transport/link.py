@@ -10,6 +10,7 @@ leaves whole frames only: nothing that waits holds half of one.
 from __future__ import annotations
 
 import math
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -222,8 +223,10 @@ class Link(Wire):
         self.release()
 
     async def _wait_end(self) -> None:
-        """Take in what the peer still says, up to its close frame."""
+        """Take in what the peer still says, up to its close frame; without bound, keep nothing."""
         while self.state is not LinkState.OVER:
+            if not self._has_room:
+                self._decoder.inbox = deque(maxlen=0)
             if self._reader is Reader.NOBODY:
                 await self._read(Reader.OWNER)
             else:

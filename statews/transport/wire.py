@@ -115,6 +115,7 @@ class Wire:
         """Put what came in, and what will, behind the messages of earlier links."""
         inbox.extend(self.inbox)
         self.inbox = self._decoder.inbox = inbox
+        self._inbox_bytes = sum(map(len, inbox))  # what earlier links left counts as well
 
     @property
     def _has_room(self) -> bool:

@@ -19,6 +19,7 @@ from statews import (
     State,
     Timeouts,
 )
+from statews.transport.link import LinkState
 
 from .world import (
     URL,
@@ -203,3 +204,16 @@ async def test_a_lost_link_is_not_kept_alive_by_its_error(world: World) -> None:
         await anyio.sleep(1)
         gc.collect()
         assert [stream() for stream in streams] == [None] * 3
+
+
+async def test_a_peer_that_floods_instead_of_closing_fills_no_memory(world: World) -> None:
+    async def flood(link: Link) -> None:
+        while link.state is not LinkState.OVER:
+            await link.send("x" * 1000)
+
+    world.scripts = [accept(flood)]
+    policy = steady(limits=Limits(inbox_bytes=10_000))
+    async with connect(policy=policy) as connection:
+        await connection.close()
+    kept = [message async for message in connection]
+    assert sum(map(len, kept)) <= 10_000 + world.capacity

@@ -9,6 +9,7 @@ import statews
 from statews import (
     Backoff,
     Jitter,
+    Limits,
     Link,
     LinkClosed,
     State,
@@ -133,3 +134,25 @@ async def test_a_break_out_of_the_iteration_closes_with_1000(world: World) -> No
         async for _ in connection:
             break
     assert len(codes) == 1
+
+
+async def test_what_nobody_reads_is_bounded_across_links(world: World) -> None:
+    async def burst(link: Link) -> None:
+        for _ in range(50):
+            await link.send("x" * 1000)
+        await anyio.sleep(1)
+
+    world.scripts = [accept(burst)]
+    world.capacity = 4096
+    backoff = Backoff(first=1, maximum=1, jitter=Jitter.NONE, max_attempts=None)
+    policy = steady(limits=Limits(inbox_bytes=10_000), backoff=backoff, heartbeat=None)
+
+    def again(_: statews.Failure) -> statews.Verdict:
+        return statews.Retry()
+
+    async with connect(policy=policy, decide=again) as connection:
+        for _ in range(20):
+            await anyio.sleep(5)
+            world.wires[-1].cut()
+    kept = [message async for message in connection]
+    assert 10_000 <= sum(map(len, kept)) <= 10_000 + 2 * world.capacity + 2000
