@@ -148,7 +148,8 @@ class Limits:
         message_bytes: the longest message taken in, after inflating; a longer one ends the link
             with 1009.
         header_bytes: the longest HTTP head taken in during the opening handshake.
-        inbox_bytes: how much is read ahead of the application; then TCP holds the peer back.
+        inbox_bytes: how much is read ahead of the application, across links; then TCP holds the
+            peer back. What comes in one read with an upgrade is kept in any case.
         outgoing_bytes: how much may wait for the transport before `send` waits.
         redirects: how many of them one attempt follows.
     """

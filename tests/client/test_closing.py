@@ -19,10 +19,12 @@ from statews import (
     State,
     Timeouts,
 )
-from statews.transport.link import LinkState
+from statews.protocol.handshake import ServerHandshake
+from statews.transport.stream import receive, send
 
 from .world import (
     URL,
+    MemoryStream,
     World,
     accept,
     connect,
@@ -207,13 +209,20 @@ async def test_a_lost_link_is_not_kept_alive_by_its_error(world: World) -> None:
 
 
 async def test_a_peer_that_floods_instead_of_closing_fills_no_memory(world: World) -> None:
-    async def flood(link: Link) -> None:
-        while link.state is not LinkState.OVER:
-            await link.send("x" * 1000)
+    async def flood(stream: MemoryStream) -> None:
+        handshake = ServerHandshake(subprotocols=(), deflate=None, limits=Limits())
+        request = None
+        while request is None:
+            request = handshake.feed(await receive(stream))
+        await send(stream, handshake.accept(request)[0])
+        while True:
+            await send(stream, b"\x82\x7e\x03\xe8" + b"x" * 1000)
+            await anyio.sleep(0.001)
 
-    world.scripts = [accept(flood)]
+    world.scripts = [flood]
     policy = steady(limits=Limits(inbox_bytes=10_000))
     async with connect(policy=policy) as connection:
         await connection.close()
+        assert current_time() == pytest.approx(5, abs=0.1)
     kept = [message async for message in connection]
     assert sum(map(len, kept)) <= 10_000 + world.capacity
