@@ -50,7 +50,7 @@ HEAD_TOO_LONG: Final = 431  # RFC 6585 section 5
 BODY_BYTES: Final = 1024  # of a refusal's body, as far as it came along with the head
 
 _TOKEN: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")  # RFC 9110 section 5.6.2
-_NOT_IN_HEADERS: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_NOT_IN_HEADERS: Final = re.compile(r"[^\t\x20-\x7e]")  # ASCII only (RFC 9110 section 5.5)
 _NOT_IN_URLS: Final = re.compile(r"[\x00-\x20\x7f]")
 # Headers that say what the handshake is, and where the request ends.
 _OURS: Final = re.compile(

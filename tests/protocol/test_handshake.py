@@ -344,7 +344,7 @@ def test_what_makes_it_a_handshake_cannot_be_replaced(name: str) -> None:
         client(headers={name: "x"})
 
 
-@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\rb", "a\x00b", "€", "\x7f", 7, None])
+@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\rb", "a\x00b", "€", "é", "\x7f", 7, None])
 def test_a_value_that_would_end_the_header_is_refused_and_not_quoted(value: str) -> None:
     with pytest.raises(UsageError, match="the header X-Token must be text") as caught:
         client(headers={"X-Token": value})
@@ -358,6 +358,7 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
 
 
 @given(name=st.text(max_size=5), value=st.text(max_size=10))
+@example(name="0", value="\x80")
 def test_no_header_of_the_users_adds_a_line(name: str, value: str) -> None:
     try:
         made = client(headers={name: value})
@@ -367,8 +368,8 @@ def test_no_header_of_the_users_adds_a_line(name: str, value: str) -> None:
     assert made.request().count(b"\r\n") == client().request().count(b"\r\n") + 1
 
 
-def test_a_header_may_hold_latin_1() -> None:
-    assert client(headers={"X": "é\t~"}).request()
+def test_a_header_may_hold_a_tab() -> None:
+    assert client(headers={"X": "a\t~"}).request()
 
 
 # The URL.
