@@ -231,7 +231,7 @@ def _check_header(name: object, value: object) -> None:
     if _OURS.fullmatch(name):
         raise UsageError(f"the header {name} belongs to the opening handshake; leave it out")
     if not isinstance(value, str) or _NOT_IN_HEADERS.search(value):
-        raise UsageError(f"the header {name} must be text without control characters, in Latin-1")
+        raise UsageError(f"the header {name} must be text of printable ASCII characters")
 
 
 def _refusal(response: Response, rest: bytes) -> UpgradeRefused:

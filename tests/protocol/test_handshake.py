@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import (
@@ -344,7 +344,9 @@ def test_what_makes_it_a_handshake_cannot_be_replaced(name: str) -> None:
         client(headers={name: "x"})
 
 
-@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\rb", "a\x00b", "€", "é", "\x7f", 7, None])
+@pytest.mark.parametrize(
+    "value", ["a\r\nX: y", "a\nb", "a\rb", "a\x00b", "€", "é", "\x7f", 7, None]
+)
 def test_a_value_that_would_end_the_header_is_refused_and_not_quoted(value: str) -> None:
     with pytest.raises(UsageError, match="the header X-Token must be text") as caught:
         client(headers={"X-Token": value})
