@@ -361,13 +361,14 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
 
 @given(name=st.text(max_size=5), value=st.text(max_size=10))
 @example(name="0", value="\x80")
-def test_no_header_of_the_users_adds_a_line(name: str, value: str) -> None:
+@example(name="HOST", value="")  # takes the place of ours
+def test_a_header_of_the_users_is_one_line_at_most(name: str, value: str) -> None:
     try:
         made = client(headers={name: value})
     except UsageError:
         return
     assert requested(made)[name.lower()] == value.strip(" ") or not value.strip()
-    assert made.request().count(b"\r\n") == client().request().count(b"\r\n") + 1
+    assert made.request().count(b"\r\n") - client().request().count(b"\r\n") in {0, 1}
 
 
 def test_a_header_may_hold_a_tab() -> None:
