@@ -94,9 +94,11 @@ def test_facts_are_attributes() -> None:
     refused = RefusedEventError("open", "connect", "the link is up")
     assert (refused.state, refused.event) == ("open", "connect")
     assert str(refused) == "cannot connect while open: the link is up"
-    assert FrameError(1009, "too long").close_code == 1009
+    frame = FrameError(1009, "too long")
+    assert (frame.close_code, str(frame)) == (1009, "too long")
     upgrade = UpgradeRefused(503, {"a": "b"}, b"body", "no")
     assert (upgrade.status, upgrade.headers, upgrade.body) == (503, {"a": "b"}, b"body")
+    assert str(upgrade) == "no"
     closed = LinkClosed(1012, "restart")
     assert (closed.code, closed.reason) == (1012, "restart")
 

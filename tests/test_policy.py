@@ -146,3 +146,28 @@ def test_the_first_wait_cannot_be_longer_than_the_longest() -> None:
 
 def test_a_choice_is_its_own_text_on_every_python() -> None:
     assert [f"{choice}" for choice in Jitter] == ["full", "equal", "none"]
+
+
+def test_the_defaults_suit_a_long_lived_client() -> None:
+    assert Policy() == Policy(
+        backoff=Backoff(
+            first=1,
+            factor=2,
+            maximum=30,
+            jitter=Jitter.FULL,
+            max_attempts=5,
+            stable_after=10,
+            longest_hint=3600,
+        ),
+        heartbeat=Heartbeat(interval=30, timeout=10, clock_check=5),
+        timeouts=Timeouts(opening=15, closing=5, happy_eyeballs=0.25),
+        limits=Limits(
+            message_bytes=4_194_304,
+            header_bytes=65_536,
+            inbox_bytes=1_048_576,
+            outgoing_bytes=65_536,
+            redirects=5,
+        ),
+        deflate=None,
+    )
+    assert Deflate() == Deflate(level=6, window_bits=15, context_takeover=True, threshold_bytes=64)

@@ -117,6 +117,7 @@ class Decoder:
                 else:
                     size = _read_size(data, position, size, mask_bit)
                     if size < 0:
+                        self._check_header(first, 0)
                         break
                     start += 8
             stop = start + size

@@ -96,6 +96,7 @@ def test_wsproto_refuses_the_same_frames_with_the_same_close_code(
 @example(data=b"\x81\x7f" + b"\xff" * 8, sizes=[1])
 @example(data=b"\x88\xfe\x00", sizes=[1])
 @example(data=b"\x01\x02\x80", sizes=[1])
+@example(data=b"\x03\x7e", sizes=[1])
 def test_garbage_gives_messages_or_a_frame_error_and_the_same_in_any_chunks(
     data: bytes, sizes: list[int]
 ) -> None:
@@ -246,11 +247,14 @@ def test_a_server_refuses_what_is_not_masked(wire: bytes) -> None:
         (b"\xc1\x80", "reserved bit"),
         (b"\x80\x80", "continuation of nothing"),
         (b"\x89\xfe", "control frame of over 125 bytes"),
+        (b"\x83\xfe", "reserved opcode 3"),
+        (b"\xa2\xff\x00", "reserved bit"),
+        (b"\x80\xfe\x01", "continuation of nothing"),
         (b"\x82\xff" + (LIMIT + 1).to_bytes(8, "big"), "over the limit"),
         (b"\x82\xfe\x00\x01", "length 1 in 2 bytes"),
     ],
 )
-def test_a_wrong_header_is_refused_before_the_mask_and_the_payload_are_there(
+def test_a_wrong_header_is_refused_before_the_rest_of_the_frame_is_there(
     head: bytes, match: str
 ) -> None:
     with pytest.raises(FrameError, match=match):
