@@ -3,7 +3,7 @@
 `Decoder.feed` takes whatever the transport gave and appends each message that is now
 whole to `inbox`. All whole frames of a chunk are taken in one loop without an object
 for each; one frame in a hundred (long, fragmented, compressed, control) leaves the
-loop for a method of its own. Header errors are raised before the payload is there.
+loop for methods of its own. Header errors are raised before the payload is there.
 """
 
 from __future__ import annotations
@@ -17,28 +17,27 @@ from ..errors import FrameError, UsageError
 from .codes import MAY_BE_SENT, CloseCode, Opcode, broke_protocol, parse_close
 from .deflate import Deflater, Inflater
 from .pieces import Fragments, LongFrame
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # no C for this platform: the same in Python
-    from websockets.utils import apply_mask
+from .plain import (
+    FIN,
+    MASKED,
+    SHORT,
+    WHOLE_BINARY,
+    WHOLE_TEXT,
+    Message,
+    apply_mask,
+    take_masked,
+    take_unmasked,
+)
 
 __all__ = ["CloseCode", "Decoder", "Encoder", "Message", "Opcode", "parse_close"]
 
-Message = str | bytes
-
 # Bits of the first two bytes of a frame, and what they are in most frames.
-FIN: Final = 0x80
 RSV1: Final = 0x40
 RSV23: Final = 0x30
 CONTROL: Final = 0x08
 OPCODE: Final = 0x0F
-MASKED: Final = 0x80
-WHOLE_TEXT: Final = FIN | Opcode.TEXT
-WHOLE_BINARY: Final = FIN | Opcode.BINARY
 WHOLE_CLOSE: Final = FIN | Opcode.CLOSE
 
-SHORT: Final = 125  # bytes: longer payloads extend the length; no control frame is (section 5.5)
 LONG: Final = 4096  # bytes; a longer payload that comes in parts is joined once
 MASK_POOL: Final = 1024  # bytes drawn at a time: 256 masks
 
@@ -80,6 +79,11 @@ class Decoder:
         self._long: LongFrame | None = None
         self._fragments: Fragments | None = None
 
+    @property
+    def missing(self) -> int:
+        """Bytes of a long frame that are still to come; 0 if there is none."""
+        return 0 if self._long is None else self._long.missing
+
     def feed(self, chunk: bytes) -> None:
         """Take in the next bytes; what is whole by then is in `inbox` and `controls`.
 
@@ -88,66 +92,56 @@ class Decoder:
                 of no further use.
         """
         try:
+            position = 0
             if self._long is not None:
-                chunk = self._feed_long(self._long, chunk)
-            if self._tail:
+                position = self._feed_long(self._long, chunk)
+            elif self._tail:
                 chunk = self._tail + chunk
-            self._tail = self._parse(chunk)
+            self._tail = self._parse(chunk, position)
         except UnicodeDecodeError as error:
             message = f"the peer sent text that is not UTF-8: {error.reason}"
             raise FrameError(CloseCode.INVALID_DATA, message) from error
 
-    def _parse(self, data: bytes) -> bytes:  # noqa: C901, PLR0912 - the hot loop: a call costs half a frame
-        """Take all whole frames out of `data` and return what is left of it."""
-        position, end = 0, len(data)
-        last = end - 1
-        append = self.inbox.append
-        mask_bit, limit = self._mask_bit, self._limit
-        quick = limit if self._fragments is None else -1  # the longest message of one frame now
-        header = 6 if mask_bit else 2  # bytes, without extended length
-        while position < last:
-            first, size = data[position], data[position + 1] ^ mask_bit
-            start = position + header
-            if size > SHORT:
-                if size == 126 and position + 3 < end and not first & CONTROL:
-                    size = data[position + 2] << 8 | data[position + 3]
-                    start += 2
-                    if size <= SHORT:
-                        raise _not_minimal(size, 2)
-                else:
-                    size = _read_size(data, position, size, mask_bit)
-                    if size < 0:
-                        self._check_header(first, 0)
-                        break
-                    start += 8
-            stop = start + size
-            if stop <= end and size <= quick:
-                if first == WHOLE_TEXT:
-                    payload = data[start:stop]
-                    if mask_bit:
-                        payload = apply_mask(payload, data[start - 4 : start])
-                    append(payload.decode())
-                    position = stop
-                    continue
-                if first == WHOLE_BINARY:
-                    payload = data[start:stop]
-                    append(apply_mask(payload, data[start - 4 : start]) if mask_bit else payload)
-                    position = stop
-                    continue
-            self._check_header(first, size)
-            if stop > end:
-                if size <= LONG or start > end:
+    def _parse(self, data: bytes, position: int) -> bytes:
+        """Take all whole frames from `position` on and return what is left."""
+        end = len(data)
+        take_plain = take_masked if self._mask_bit else take_unmasked
+        while end - position >= 2:
+            if self._fragments is None and self._limit >= SHORT:
+                position = take_plain(data, position, self._limit, self.inbox.append)
+                if end - position < 2:
                     break
-                self._long = LongFrame(first, data[start - 4 : start], stop - end)
-                self._long.add(memoryview(data)[start:])
-                return b""
+            stop = self._parse_frame(data, position)
+            if stop < 0:
+                break
             position = stop
+        return data[position:]
+
+    def _parse_frame(self, data: bytes, position: int) -> int:
+        """Take a frame of any kind and return where the next one begins, -1 if more must come."""
+        first, end, mask_bit = data[position], len(data), self._mask_bit
+        size = data[position + 1] ^ mask_bit
+        if size & MASKED:
+            raise broke_protocol(f"the peer sent a frame with{'out' if mask_bit else ''} a mask")
+        self._check_header(first, min(size, SHORT + 1))  # as far as that is known
+        width, size = _read_size(data, position, size)
+        if size < 0:
+            return -1
+        self._check_header(first, size)
+        start = position + 2 + width + (4 if mask_bit else 0)
+        stop = start + size
+        if stop <= end:
             self._take(first, data[start:stop], data[start - 4 : start])
-            quick = limit if self._fragments is None else -1
-            if first == WHOLE_CLOSE:
-                self._long = _NOT_FOR_US
-                return b""
-        return data[position:] if position < end else b""
+        elif size <= LONG or start > end:
+            return -1
+        else:
+            self._long = LongFrame(first, data[start - 4 : start], stop - end)
+            self._long.add(memoryview(data)[start:])
+            return end
+        if first == WHOLE_CLOSE:
+            self._long = _NOT_FOR_US
+            return end
+        return stop
 
     def _check_header(self, first: int, size: int) -> None:
         """Refuse what no payload can make right (sections 5.2, 5.4 and 5.5)."""
@@ -161,6 +155,8 @@ class Decoder:
             raise broke_protocol(f"the peer sent a control frame of reserved opcode {opcode}")
         elif not first & FIN:
             raise broke_protocol("the peer sent a fragmented control frame")
+        elif size > SHORT:
+            raise broke_protocol(f"the peer sent a control frame of over {SHORT} bytes")
 
     def _check_data_header(self, first: int, size: int) -> None:
         opcode = first & OPCODE
@@ -180,19 +176,19 @@ class Decoder:
             message = f"the peer sent a message of {size} bytes, over the limit of {self._limit}"
             raise FrameError(CloseCode.TOO_BIG, message)
 
-    def _feed_long(self, frame: LongFrame, chunk: bytes) -> bytes:
-        """Add to a long frame and return what belongs to the next one."""
+    def _feed_long(self, frame: LongFrame, chunk: bytes) -> int:
+        """Add to a long frame and return where in `chunk` the next one begins."""
         if frame is _NOT_FOR_US:
-            return b""
+            return len(chunk)
         missing = frame.missing
         if len(chunk) < missing:
             frame.add(chunk)
             frame.missing = missing - len(chunk)
-            return b""
+            return len(chunk)
         frame.add(memoryview(chunk)[:missing])
         self._long = None
         self._take(frame.first, frame.join(), frame.mask)
-        return chunk[missing:]
+        return missing
 
     def _take(self, first: int, payload: bytes, mask: bytes) -> None:
         """Take in one whole frame whose header is in order."""
@@ -224,33 +220,33 @@ class Decoder:
         self.inbox.append(payload.decode() if first & OPCODE == Opcode.TEXT else payload)
 
 
-def _read_size(data: bytes, position: int, size: int, mask_bit: int) -> int:
-    """A payload length of 8 bytes (section 5.2), -1 if not all of the length is there yet.
+def _read_size(data: bytes, position: int, size: int) -> tuple[int, int]:
+    """How many bytes extend the length of a frame, and its length (section 5.2).
+
+    The length is -1 if not all of it is there yet.
 
     Args:
         data: what is being parsed.
         position: where the frame begins in it.
-        size: the frame's second byte, which is under 128 if its mask bit is right.
-        mask_bit: the right one.
+        size: the length as its first 7 bits say it.
+
+    Raises:
+        FrameError: the length has more bytes than it needs, or is too long for anybody.
     """
-    if size >= MASKED:
-        raise broke_protocol(f"the peer sent a frame with{'out' if mask_bit else ''} a mask")
-    if data[position] & CONTROL:
-        raise broke_protocol(f"the peer sent a control frame of over {SHORT} bytes")
-    if size == 126 or len(data) - position < 10:
-        return -1
-    size = int.from_bytes(data[position + 2 : position + 10], "big")
+    if size <= SHORT:
+        return 0, size
+    width = 2 if size == 126 else 8
+    extended = data[position + 2 : position + 2 + width]
+    if len(extended) < width:
+        return width, -1
+    size = int.from_bytes(extended, "big")
     if size >> 63:
         raise broke_protocol("the peer sent a frame of 2^63 bytes or more")
-    if size <= 0xFFFF:
-        raise _not_minimal(size, 8)
-    return size
-
-
-def _not_minimal(size: int, width: int) -> FrameError:
-    return broke_protocol(
-        f"the peer sent length {size} in {width} bytes, not in as few as possible"
-    )
+    if size <= (SHORT if width == 2 else 0xFFFF):
+        raise broke_protocol(
+            f"the peer sent length {size} in {width} bytes, not in as few as possible"
+        )
+    return width, size
 
 
 class Encoder:

@@ -1,5 +1,6 @@
 """The test kit: a network that fails on request."""
 
-from .proxy import Entry, Proxy
+from .faults import Ending, Entry, Faults, Line, Way
+from .proxy import FaultProxy
 
-__all__ = ["Entry", "Proxy"]
+__all__ = ["Ending", "Entry", "FaultProxy", "Faults", "Line", "Way"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import CancelScope, current_time
@@ -13,13 +12,17 @@ from typing_extensions import assert_never
 
 from ..errors import LinkDropped
 from ..transport.stream import receive, send
+from .faults import Ending, Passage, wait_flowing
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from ..transport.stream import SocketStream
+    from .faults import Faults, Line
 
-__all__ = ["Carrier", "Ending", "Network"]
+__all__ = ["Carrier"]
 
 CHUNK: Final = 16384  # bytes a read asks for
 CHUNKS_HELD: Final = 64  # under way in one direction; then the writer is held back
@@ -29,43 +32,30 @@ FAREWELL: Final = 1.0  # seconds that a peer has to answer the end of its connec
 Piece = tuple[float, bytes]  # when it is due, and what it is; nothing is the end
 
 
-class Network(Protocol):
-    """What a connection is carried on; it may change at any time."""
-
-    latency: float
-    bandwidth: float
-
-    async def wait_flowing(self) -> None:
-        """Return when bytes pass. Does not yield if that is now."""
-
-    async def dial(self) -> SocketStream:
-        """A connection to the server.
-
-        Raises:
-            OSError: there is none.
-        """
-        ...
-
-
-class Ending(Enum):
-    """How a connection through the proxy ends, seen from both its peers."""
-
-    FIN = "both are told that nothing more will come"
-    RST = "both are reset"
-
-
 class Carrier:
     """One connection through the proxy: a reader and a writer for each way.
 
     Args:
-        network: what it suffers from.
+        faults: what it suffers from.
         client: what was accepted.
+        dial: connects to the server; None: nothing is ever said to the client.
+        random: draws from [0, 1), for what is left to chance.
         drop_after: seconds from the server's first bytes to the end.
     """
 
-    def __init__(self, network: Network, client: SocketStream, drop_after: float) -> None:
-        self._network = network
+    def __init__(
+        self,
+        faults: Faults,
+        client: SocketStream,
+        dial: Callable[[], Awaitable[SocketStream]] | None,
+        *,
+        random: Callable[[], float],
+        drop_after: float,
+    ) -> None:
+        self._faults = faults
         self._streams = [client]
+        self._dial = dial
+        self._random = random
         self._drop_after = drop_after
         self._ending = Ending.FIN
         self._scope = CancelScope()
@@ -93,69 +83,83 @@ class Carrier:
                 stream.close()
 
     async def _carry(self) -> None:
-        await self._network.wait_flowing()
+        (client,) = self._streams
+        if self._dial is None:
+            await _discard(client)
+            return
+        await self._faults.wait_flowing()
         try:
-            server = await self._network.dial()
+            server = await self._dial()
         except OSError:
             self.end(Ending.RST)
             return
-        (client,) = self._streams
         self._streams.append(server)
+        up, down = self._faults.up, self._faults.down
         async with anyio.create_task_group() as group:
-            for source, sink in ((client, server), (server, client)):
+            for source, sink, line in ((client, server, up), (server, client, down)):
                 taken, given = anyio.create_memory_object_stream[Piece](CHUNKS_HELD)
                 deadline = self._drop_after if sink is client else math.inf
-                group.start_soon(self._read, source, taken)
-                group.start_soon(self._write, sink, given, deadline)
+                group.start_soon(self._read, source, line, taken)
+                group.start_soon(self._write, sink, line, given, deadline)
 
-    async def _read(self, source: SocketStream, taken: MemoryObjectSendStream[Piece]) -> None:
+    async def _read(
+        self, source: SocketStream, line: Line, taken: MemoryObjectSendStream[Piece]
+    ) -> None:
         """Take in what comes."""
+        due = 0.0
         with taken:
             while True:
                 try:
                     await source.wait_readable()
-                    await self._network.wait_flowing()
+                    await wait_flowing(line)
                     data = source.receive_nowait(CHUNK)
                 except LinkDropped:
                     return  # without an end: the writer takes it for the reset it is
                 if data is None:
                     continue
-                await taken.send((current_time() + self._network.latency, data))
+                due = max(due, current_time() + line.delay(self._random))  # TCP keeps the order
+                await taken.send((due, data))
                 if not data:
                     return
 
     async def _write(
         self,
         sink: SocketStream,
+        line: Line,
         given: MemoryObjectReceiveStream[Piece],
         drop_after: float,
     ) -> None:
         """Hand on what is due, as fast as the line is."""
+        passage = Passage(line)
         with given:
             async for due, data in given:
                 await anyio.sleep_until(due)
-                await self._network.wait_flowing()
+                await wait_flowing(line)
                 if not data:
                     sink.send_eof()
                     return
+                passing = passage.measure(data)
                 try:
-                    await self._send(sink, data)
+                    await self._send(sink, line, passing.data)
                 except LinkDropped:
                     break
+                if passing.ending is not None:
+                    self.end(passing.ending)
+                    return
                 self._scope.deadline = min(self._scope.deadline, current_time() + drop_after)
             else:
-                await self._network.wait_flowing()
+                await wait_flowing(line)
             self.end(Ending.RST)
 
-    async def _send(self, sink: SocketStream, data: bytes) -> None:
+    async def _send(self, sink: SocketStream, line: Line, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            bandwidth = self._network.bandwidth
+            bandwidth = line.bandwidth
             size = len(view) if bandwidth == math.inf else max(1, int(bandwidth * SLICE))
             piece, view = view[:size], view[size:]
             if bandwidth < math.inf:
                 await anyio.sleep(len(piece) / bandwidth)
-                await self._network.wait_flowing()
+                await wait_flowing(line)
             await send(sink, bytes(piece))
 
     async def _say_farewell(self) -> None:
@@ -168,6 +172,11 @@ class Carrier:
 
 async def _finish(stream: SocketStream) -> None:
     stream.send_eof()
+    await _discard(stream)
+
+
+async def _discard(stream: SocketStream) -> None:
+    """Read to the end."""
     with contextlib.suppress(LinkDropped):
         while await receive(stream):
             pass

@@ -11,9 +11,10 @@ from ..errors import HandshakeError, UpgradeRefused, UsageError
 from ..lifecycle import Phase
 from ..protocol.handshake import ClientHandshake, Opened, parse_url
 from .link import Link
+from .network import NETWORK
 from .proxy import FROM_ENVIRONMENT, ProxySetting, choose_proxy, decode_credentials, tunnel
 from .stream import receive, send
-from .tcp import connect_tcp, connect_unix
+from .tcp import connect_unix
 from .tls import default_context, secure
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ async def _reach(
     proxy = choose_proxy(dialing.proxy, uri)
     heartbeat = policy.heartbeat
     on_phase(Phase.RESOLVING)
-    stream = await connect_tcp(
+    stream = await NETWORK.get().connect_tcp(
         *((uri.host, uri.port) if proxy is None else (proxy.host, proxy.port)),
         head_start=policy.timeouts.happy_eyeballs,
         user_timeout=None if heartbeat is None else heartbeat.interval + heartbeat.timeout,

@@ -136,14 +136,20 @@ class Link(Wire):
                 finally:
                     self._arrived = None
 
+    @property
+    def _is_amid_message(self) -> bool:
+        """Whether to go on reading without a turn for others: there is nothing to hand out yet."""
+        return bool(self._decoder.missing) and not self.inbox and self.state is not LinkState.OVER
+
     async def _read(self, reader: Reader) -> None:
         """Read once, waiting if need be. What was read is in the inbox before a cancellation."""
         self._reader = reader
         try:
             self._flush()
-            if self._receive():
-                await checkpoint()  # a peer that never pauses must not have the loop to itself
-                return
+            while self._receive():
+                if not self._is_amid_message:
+                    await checkpoint()  # a peer that never pauses must not have the loop to itself
+                    return
             await self._stream.wait_readable()
             self._receive()
         except LinkDropped as error:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
-import os
-import socket
 import ssl as _ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import CancelScope, current_time
-from anyio.lowlevel import checkpoint
 
 from ..errors import DialError, LinkDropped, LinkError, PeerError, UsageError
 from ..policy import Policy
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Opened, Refusal, ServerHandshake
 from .link import Link
-from .stream import receive, send, tune
+from .network import NETWORK
+from .stream import receive, send
 from .tls import secure
-from .watched import socket_stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,17 +27,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .network import Acceptor
     from .stream import ByteStream
 
 __all__ = ["Handler", "Listener", "listen"]
 
 Handler = Callable[[Link], Awaitable[object]]
 
-BACKLOG: Final = 1024  # connections the system keeps until they are accepted
-# The listening socket itself is of no use; any other error of accept(2) passes.
-BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
-NO_SUCH_ADDRESS: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-PAUSE: Final = 0.1  # seconds until somebody may have closed something
 FAREWELL: Final = 1.0  # seconds that a refused peer has to read why
 SERVICE_UNAVAILABLE: Final = 503
 RETRY_AFTER: Final = "5"
@@ -123,7 +115,7 @@ class Listener:
         self._subprotocols = subprotocols
         self._ssl = ssl
         self._max_connections = max_connections
-        self._sockets: list[socket.socket] = []
+        self._acceptors: Sequence[Acceptor] = ()
         self._handshake()  # refuses subprotocols that are none
         self.connections: int = 0
 
@@ -133,10 +125,9 @@ class Listener:
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        if not self._sockets:
+        if not self._acceptors:
             raise UsageError("the listener has no port: it is not entered, or left already")
-        port: int = self._sockets[0].getsockname()[1]
-        return port
+        return self._acceptors[0].port
 
     async def __aenter__(self) -> Self:
         """Bind and start accepting.
@@ -144,15 +135,16 @@ class Listener:
         Raises:
             OSError: the address is not to be had.
         """
-        try:
-            await self._bind()
-        except BaseException:
-            self._unbind()
-            raise
+        heartbeat = self._policy.heartbeat
+        self._acceptors = await NETWORK.get().listen_tcp(
+            self._host,
+            self._wanted_port,
+            user_timeout=None if heartbeat is None else heartbeat.interval + heartbeat.timeout,
+        )
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
-        for sock in self._sockets:
-            self._group.start_soon(self._accept, sock)
+        for acceptor in self._acceptors:
+            self._group.start_soon(self._accept, acceptor)
         return self
 
     async def __aexit__(
@@ -169,65 +161,18 @@ class Listener:
         else:
             await self._group.__aexit__(None, None, None)
 
-    async def _bind(self) -> None:
-        found = await anyio.getaddrinfo(
-            self._host, self._wanted_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        missing: list[OSError] = []
-        for family, _, _, _, (host, port) in dict.fromkeys(found):
-            try:
-                # Every address gets the port that the first one got.
-                self._bind_one(family, host, self.port if self._sockets else port)
-            except OSError as error:
-                if error.errno not in NO_SUCH_ADDRESS:
-                    raise
-                missing.append(error)  # a name of ::1 where there is no IPv6
-        if not self._sockets:
-            raise missing[0]
-
-    def _bind_one(self, family: socket.AddressFamily, host: str, port: int) -> None:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            if os.name == "posix":  # elsewhere it would let two servers have one port
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((host, port))
-            sock.listen(BACKLOG)
-        except BaseException:
-            sock.close()
-            raise
-        self._sockets.append(sock)
-
     def _unbind(self) -> None:
-        for sock in self._sockets:
-            anyio.notify_closing(sock)
-            sock.close()
-        self._sockets.clear()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors = ()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        while listening.fileno() >= 0:
-            try:
-                sock, _ = listening.accept()
-            except (BlockingIOError, ConnectionError):
-                with contextlib.suppress(anyio.ClosedResourceError):
-                    await anyio.wait_readable(listening)
-            except OSError as error:
-                if error.errno in BROKEN:
-                    raise
-                logger.warning("cannot accept: %s", error.strerror)
-                await anyio.sleep(PAUSE)
-            else:
-                self._group.start_soon(self._run, sock)
-                await checkpoint()  # connections that come in a flood get their turn as well
+    async def _accept(self, acceptor: Acceptor) -> None:
+        with contextlib.suppress(LinkDropped):  # it was closed
+            while True:
+                self._group.start_soon(self._run, *await acceptor.accept())
 
-    async def _run(self, sock: socket.socket) -> None:
+    async def _run(self, stream: ByteStream, peer: str) -> None:
         """One connection, from accept to the end of TCP. Whatever it does, the others go on."""
-        stream = socket_stream(sock)
-        peer = stream.peer_address()
-        heartbeat = self._policy.heartbeat
-        tune(sock, None if heartbeat is None else heartbeat.interval + heartbeat.timeout)
         try:
             await self._attend(stream)
         except (LinkError, PeerError) as error:

@@ -73,14 +73,11 @@ class Outgoing:
         if not self._pieces:
             return True
         pieces = _join(self._pieces)
-        for index, piece in enumerate(pieces):
-            taken = self._stream.send_nowait(piece)
-            if taken < len(piece):
-                self._pieces = [memoryview(piece)[taken:], *pieces[index + 1 :]]
-                self._size = sum(map(len, self._pieces))
-                return False
-        self._pieces.clear()
-        self._size = 0
+        taken = self._stream.send_pieces_nowait(pieces)
+        self._pieces = _rest(pieces, taken)
+        self._size = sum(map(len, self._pieces))
+        if self._pieces:
+            return False
         self.release()
         return True
 
@@ -95,6 +92,15 @@ class Outgoing:
         if self._drained is not None:
             self._drained.set()
             self._drained = None
+
+
+def _rest(pieces: list[bytes | memoryview], taken: int) -> list[bytes | memoryview]:
+    """The pieces without the first `taken` bytes."""
+    for index, piece in enumerate(pieces):
+        if taken < len(piece):
+            return [memoryview(piece)[taken:], *pieces[index + 1 :]]
+        taken -= len(piece)
+    return []
 
 
 def _join(pieces: list[bytes | memoryview]) -> list[bytes | memoryview]:

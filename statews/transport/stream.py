@@ -2,7 +2,7 @@
 
 `receive_nowait` and `send_nowait` do what can be done now. Since they cannot be cancelled,
 no cancelled caller leaves half a frame behind; only the two `wait_` methods take time.
-Another transport fits under statews when it has these eight methods.
+Another transport fits under statews when it has these nine methods.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import anyio
@@ -19,9 +20,20 @@ from anyio.lowlevel import checkpoint
 
 from ..errors import LinkDropped
 
-__all__ = ["ByteStream", "SocketStream", "receive", "send", "tune"]
+__all__ = [
+    "CHUNK",
+    "LONG_CHUNK",
+    "ByteStream",
+    "SocketStream",
+    "receive",
+    "send",
+    "send_each_nowait",
+    "tune",
+]
 
 CHUNK: Final = 131072  # bytes a read asks for; with more, what is parsed has left the cache
+LONG_CHUNK: Final = 262144  # bytes, where they are moved on and not looked at
+MOST_PIECES: Final = 64  # in one system call; Linux takes 1024, POSIX promises 16
 LONGEST_MILLISECONDS: Final = 2**31 - 1  # of tcp(7)'s TCP_USER_TIMEOUT, an int
 
 
@@ -42,6 +54,13 @@ class ByteStream(Protocol):  # pragma: no cover - nothing in it runs
 
         Raises:
             LinkDropped: the transport broke.
+        """
+        ...
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """`send_nowait` for pieces that follow each other.
+
+        `send_each_nowait` is this for a transport that can send only one at a time.
         """
         ...
 
@@ -74,6 +93,17 @@ class ByteStream(Protocol):  # pragma: no cover - nothing in it runs
 
     def abort(self) -> None:
         """`close`, and forget what was not delivered yet."""
+
+
+def send_each_nowait(stream: ByteStream, pieces: Sequence[bytes | memoryview]) -> int:
+    """Hand over what fits now of each piece in turn; returns how many bytes were taken."""
+    taken = 0
+    for piece in pieces:
+        size = stream.send_nowait(piece)
+        taken += size
+        if size < len(piece):
+            break
+    return taken
 
 
 async def receive(stream: ByteStream, most: int = CHUNK) -> bytes:
@@ -128,6 +158,17 @@ class SocketStream:
         """See `ByteStream`."""
         try:
             return self._send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise dropped(error, "sending") from error
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """See `ByteStream`. One system call, and no segment for a header alone."""
+        if len(pieces) == 1 or sys.platform == "win32":
+            return send_each_nowait(self, pieces)
+        try:
+            return self._socket.sendmsg(pieces[:MOST_PIECES])
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:

@@ -8,9 +8,10 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from ..errors import CertificateError, DialError, LinkDropped, UsageError
-from .stream import CHUNK, dropped
+from .stream import CHUNK, dropped, send_each_nowait
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from ssl import SSLContext
 
     from .stream import ByteStream
@@ -147,6 +148,10 @@ class TLSStream:
             except ssl.SSLError as error:
                 raise dropped(error, "sending") from error
         return taken
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """See `ByteStream`."""
+        return send_each_nowait(self, pieces)
 
     def is_readable(self) -> bool:
         """See `ByteStream`."""

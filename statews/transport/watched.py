@@ -33,13 +33,14 @@ def socket_stream(sock: socket.socket) -> SocketStream:
 class WatchedSocketStream(SocketStream):
     """A `SocketStream` for asyncio."""
 
-    __slots__ = ("_is_watched", "_kept", "_loop", "_waiter")
+    __slots__ = ("_is_watched", "_kept", "_loop", "_most", "_waiter")
 
     def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(sock)
         self._loop = loop
         self._is_watched = False
         self._kept: bytes | LinkDropped | None = None  # came in, and nobody has taken it
+        self._most = CHUNK  # what the last read asked for, and the next one will
         self._waiter: asyncio.Future[None] | None = None
 
     def receive_nowait(self, most: int = CHUNK) -> bytes | None:
@@ -54,6 +55,7 @@ class WatchedSocketStream(SocketStream):
             return None  # asyncio would have said so
         else:
             data = super().receive_nowait(most)
+        self._most = most
         if data is not None and len(data) >= CHUNK:
             self._unwatch()  # in a flood, to ask the system for more is cheaper
         return data
@@ -84,7 +86,7 @@ class WatchedSocketStream(SocketStream):
             self._unwatch()
             return
         try:
-            self._kept = self._receive(CHUNK)
+            self._kept = self._receive(self._most)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:

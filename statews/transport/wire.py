@@ -21,6 +21,7 @@ from ..protocol.frames import Opcode, parse_close
 from ..protocol.liveness import Liveness, Verdict
 from .eventloop import awake_time, loop_clock
 from .outgoing import Outgoing
+from .stream import CHUNK, LONG_CHUNK
 
 if TYPE_CHECKING:
     from collections import deque
@@ -135,7 +136,8 @@ class Wire:
     def _receive(self) -> bool:
         """Take in what has come; whether anything had."""
         try:
-            data = self._stream.receive_nowait()
+            most = LONG_CHUNK if self._decoder.missing else CHUNK
+            data = self._stream.receive_nowait(most)
         except LinkDropped as error:
             self._end(error)
             return True

@@ -20,7 +20,7 @@ from statews.cli.demo.stage import Server, Stage
 from statews.cli.demo.steps import STEPS
 from statews.diagram import lifecycle
 from statews.lifecycle import Phase
-from statews.testing import Proxy
+from statews.testing import FaultProxy
 
 
 def test_the_machine_is_drawn_whole() -> None:
@@ -68,7 +68,7 @@ def play_at(
     stage = Stage(
         pace=USUAL,
         server=cast("Server", None),
-        proxy=cast("Proxy", None),
+        proxy=cast("FaultProxy", None),
         connection=cast("Connection", SimpleNamespace(state=state, snapshot=lambda: snapshot)),
     )
     stage.history.append(Change(left=State.OPEN, event="lost", now=snapshot))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from statews.errors import DialError, LinkDropped
 from statews.policy import Limits, Policy
 from statews.protocol.handshake import ServerHandshake
 from statews.transport.link import Link
-from statews.transport.stream import receive, send
+from statews.transport.stream import receive, send, send_each_nowait
 
 CAPACITY = 65536
 
@@ -93,6 +93,9 @@ class MemoryStream:
         pipe.data += bytes(data[:room])
         pipe.notify()
         return min(room, len(data))
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes | memoryview]) -> int:
+        return send_each_nowait(self, pieces)
 
     def is_readable(self) -> bool:
         pipe = self.incoming

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from websockets import utils
 
 from statews.errors import UsageError
-from statews.protocol import frames
+from statews.protocol import plain
 from statews.protocol.frames import Encoder, Message
 
 from .wire import (
@@ -147,10 +147,10 @@ def test_the_mask_is_applied_as_the_rfc_says() -> None:
 
 
 @pytest.fixture
-def frames_without_c(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def plain_without_c(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module as it is where `websockets` has no C part."""
     monkeypatch.setitem(sys.modules, "websockets.speedups", None)
-    spec = importlib.util.find_spec(frames.__name__)
+    spec = importlib.util.find_spec(plain.__name__)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -163,8 +163,8 @@ def masking(module: ModuleType) -> Callable[[bytes, bytes], bytes]:
     return masking
 
 
-def test_masking_in_python_does_what_masking_in_c_does(frames_without_c: ModuleType) -> None:
-    fast, slow = masking(frames), masking(frames_without_c)
+def test_masking_in_python_does_what_masking_in_c_does(plain_without_c: ModuleType) -> None:
+    fast, slow = masking(plain), masking(plain_without_c)
     assert slow is masking(utils)
     assert fast is not slow
     for size in [*range(70), 1000, 65537]:

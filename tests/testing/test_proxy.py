@@ -12,7 +12,7 @@ import pytest
 from anyio import BrokenResourceError, EndOfStream, current_time
 from anyio.abc import SocketAttribute, SocketStream
 
-from statews.testing import Entry, Proxy
+from statews.testing import Entry, FaultProxy
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ async def echo(stream: SocketStream) -> None:
 
 
 @asynccontextmanager
-async def network() -> AsyncGenerator[Proxy, None]:
+async def network() -> AsyncGenerator[FaultProxy, None]:
     """A proxy before an echo server."""
     with anyio.fail_after(DEADLINE):
         async with (
@@ -37,13 +37,13 @@ async def network() -> AsyncGenerator[Proxy, None]:
             anyio.create_task_group() as group,
         ):
             group.start_soon(listener.serve, echo)
-            async with Proxy(port=listener.extra(SocketAttribute.local_port)) as proxy:  # noqa: S610 - not Django
+            async with FaultProxy(port=listener.extra(SocketAttribute.local_port)) as proxy:  # noqa: S610 - not Django
                 yield proxy
             group.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def client(proxy: Proxy) -> AsyncGenerator[SocketStream, None]:
+async def client(proxy: FaultProxy) -> AsyncGenerator[SocketStream, None]:
     """A connection through the proxy that is known to work."""
     async with await anyio.connect_tcp("127.0.0.1", proxy.port) as stream:
         await check_echo(stream)
@@ -93,7 +93,7 @@ async def test_a_cut_is_an_orderly_end() -> None:
 
 async def test_a_cut_is_an_orderly_end_while_bytes_are_under_way() -> None:
     async with network() as proxy, client(proxy) as stream:
-        proxy.latency = 60
+        proxy.slow(latency=60)
         await stream.send(b"never carried")
         await anyio.sleep(WHILE)
         proxy.cut()
@@ -168,7 +168,7 @@ async def test_a_frozen_connection_can_be_cut() -> None:
 
 async def test_latency_counts_each_way_and_does_not_add_up() -> None:
     async with network() as proxy, client(proxy) as stream:
-        proxy.latency = 0.1
+        proxy.slow(latency=0.1)
         assert 0.19 <= await check_echo(stream) < 1.0
         began = current_time()
         for _ in range(10):
@@ -178,13 +178,13 @@ async def test_latency_counts_each_way_and_does_not_add_up() -> None:
         while len(received) < 10:
             received += await stream.receive()
         assert current_time() - began < 1.0  # not ten times 0.2
-        proxy.latency = 0.0
+        proxy.slow(latency=0.0)
         assert await check_echo(stream) < 0.2
 
 
 async def test_a_slow_line_takes_its_time() -> None:
     async with network() as proxy, client(proxy) as stream:
-        proxy.bandwidth = 20_000.0
+        proxy.slow(bandwidth=20_000.0)
         assert 0.39 <= await check_echo(stream, bytes(8000)) < 3.0
         proxy.heal()
         assert await check_echo(stream, bytes(8000)) < 0.4
@@ -226,7 +226,7 @@ async def test_new_connections_can_be_accepted_and_dropped() -> None:
 
 
 async def test_where_no_server_is_a_connection_is_reset() -> None:
-    async with Proxy(port=1) as proxy:
+    async with FaultProxy(port=1) as proxy:
         with pytest.raises((BrokenResourceError, OSError)):
             async with await anyio.connect_tcp("127.0.0.1", proxy.port) as stream:
                 await stream.receive()
@@ -234,7 +234,7 @@ async def test_where_no_server_is_a_connection_is_reset() -> None:
 
 async def test_leaving_ends_everything() -> None:
     async with network() as proxy:
-        async with Proxy(port=proxy.port) as other:
+        async with FaultProxy(port=proxy.port) as other:
             stream = await anyio.connect_tcp("127.0.0.1", other.port)
             await check_echo(stream)
         async with stream:
@@ -244,7 +244,7 @@ async def test_leaving_ends_everything() -> None:
 
 async def test_the_bodys_exception_leaves_as_it_is() -> None:
     async def fail() -> None:
-        async with Proxy(port=1):
+        async with FaultProxy(port=1):
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 
 from anyio.lowlevel import checkpoint
 
 from statews import LinkDropped
-from statews.transport.stream import CHUNK, ByteStream, SocketStream
+from statews.transport.stream import CHUNK, ByteStream, SocketStream, send_each_nowait
 
 Make = Callable[[socket.socket], SocketStream]
 
@@ -33,6 +33,9 @@ class Throttle:
     def send_nowait(self, data: bytes | memoryview) -> int:
         size = next(self._sizes, len(data))
         return self._inner.send_nowait(memoryview(data)[:size]) if size else 0
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes | memoryview]) -> int:
+        return send_each_nowait(self, pieces)
 
     def is_readable(self) -> bool:
         return self._inner.is_readable()
@@ -75,6 +78,9 @@ class Sink:
         self.handed.append(data)
         self.pieces.append(bytes(data[:size]))
         return min(size, len(data))
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes | memoryview]) -> int:
+        return send_each_nowait(self, pieces)
 
     def receive_nowait(self, most: int = CHUNK) -> bytes | None:
         """A flood: there is always something."""

@@ -80,6 +80,24 @@ async def test_what_the_transport_does_not_take_comes_again(make: Make, size: in
     other.close()
 
 
+@pytest.mark.parametrize("count", [1, 2, 200])
+async def test_pieces_follow_each_other(make: Make, count: int) -> None:
+    one, other = socket_pair(make)
+    pieces: list[bytes | memoryview] = [bytes([number]) * 3000 for number in range(count)]
+    sent, received = 0, b""
+    while sent < 3000:
+        sent = one.send_pieces_nowait(pieces)
+    while len(received) < sent:
+        received += await receive(other)
+    assert received == b"".join(pieces)[:sent]
+    while one.send_pieces_nowait(pieces):
+        pass  # as long as there is room
+    one.close()
+    with pytest.raises(LinkDropped, match="while sending"):
+        one.send_pieces_nowait(pieces)
+    other.close()
+
+
 async def test_a_stream_may_be_closed_and_aborted_again(make: Make) -> None:
     one, other = socket_pair(make)
     for _ in range(2):

@@ -11,7 +11,7 @@ from anyio import current_time
 
 from ...client.connection import connect
 from ...lifecycle import State
-from ...testing import Proxy
+from ...testing import FaultProxy
 from .observed import Observed
 from .pace import Pace
 from .stage import FINE, Server, Stage
@@ -112,7 +112,7 @@ async def play(steps: Sequence[Step], pace: Pace, view: View) -> Play:
     async with anyio.create_task_group() as group:
         server = Server(pace.policy, pace.down)
         await group.start(server.run)
-        async with Proxy(port=server.port) as proxy:
+        async with FaultProxy(port=server.port) as proxy:
             connection = connect(
                 f"ws://127.0.0.1:{proxy.port}/", policy=pace.policy, proxy=None, wait=False
             )

@@ -13,7 +13,7 @@ from anyio import CancelScope, Event, current_time
 from ...client.connection import Connection
 from ...errors import ConnectionClosed, ConnectionFailed, LinkClosed
 from ...lifecycle import State
-from ...testing import Proxy
+from ...testing import FaultProxy
 from ...transport.listen import listen
 from .pace import Pace
 
@@ -201,7 +201,7 @@ class Stage:
 
     pace: Pace
     server: Server
-    proxy: Proxy
+    proxy: FaultProxy
     connection: Connection
     traffic: Traffic = field(default_factory=Traffic)
     network: Network = FINE

@@ -76,8 +76,7 @@ async def _slow(stage: Stage) -> None:
     pace = stage.pace
     says = f"{pace.latency:g} s late, {pace.bandwidth:g} bytes/s"
     stage.network = Network(says=says, near="╍╍╍╍╍╍", far="╍╍╍╍╍╍")
-    stage.proxy.latency = pace.latency
-    stage.proxy.bandwidth = pace.bandwidth
+    stage.proxy.slow(latency=pace.latency, bandwidth=pace.bandwidth)
     await anyio.sleep(pace.slow)
 
 

@@ -1,0 +1,370 @@
+"""What a bad network does, for a proxy before real sockets and for a network of memory alike.
+
+A `Faults` is the state of a network: how each way is, what becomes of new links, and the
+links there are. Everything may be changed at any time. `apply` does the same by the text of
+a `Fault`, so that a test's marker, a command line and a random schedule say it in one way.
+"""
+
+from __future__ import annotations
+
+import math
+import random as _random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, NamedTuple, Protocol
+
+from anyio import Event
+from typing_extensions import assert_never
+
+from ..errors import UsageError
+from .tracking import SeenFrame, Tracker
+
+__all__ = [
+    "Breakable",
+    "Cut",
+    "Ending",
+    "Entry",
+    "Faults",
+    "Line",
+    "Passage",
+    "Passing",
+    "Way",
+    "wait_flowing",
+]
+
+RETRANSMISSION: Final = 0.2  # seconds: TCP's least wait before it sends again (RFC 6298, Linux)
+
+
+class Way(Enum):
+    """A direction of the traffic."""
+
+    UP = "from the client to the server"
+    DOWN = "from the server to the client"
+    BOTH = "both"
+
+
+class Ending(Enum):
+    """How a link ends, seen from both its peers."""
+
+    FIN = "both are told that nothing more will come"
+    RST = "both are reset"
+
+
+class Entry(Enum):
+    """What becomes of a new connection."""
+
+    ACCEPT = "it is carried to the server"
+    REFUSE = "nobody listens: connection refused"
+    RESET = "it is accepted, and reset at once"
+    SILENT = "it is accepted, and nothing is ever said on it"
+    DROP = "it is carried to the server, and ended soon after the server's first bytes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """The end of a link at a place in its bytes.
+
+    Attributes:
+        after_bytes: so many bytes from now on still pass; None if a frame decides.
+        in_frame: in the middle of this frame from now on, 1 is the next; None if bytes decide.
+        how: how it ends.
+    """
+
+    after_bytes: int | None = None
+    in_frame: int | None = None
+    how: Ending = Ending.RST
+
+
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """One way of a network.
+
+    Attributes:
+        latency: seconds that every byte is under way.
+        jitter: seconds on top at the most, drawn anew for each piece; the order stays.
+        loss: the share of pieces that TCP has to send again, which makes each 0.2 s late.
+        bandwidth: bytes per second, for each link.
+        cut: where each link there is, and each new one, ends; None: nowhere.
+    """
+
+    latency: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    bandwidth: float = math.inf
+    cut: Cut | None = None
+    flowing: Event = field(default_factory=lambda: _set(Event()))
+
+    def delay(self, random: Callable[[], float]) -> float:
+        """Seconds that a piece is under way, apart from the bandwidth."""
+        delay = self.latency
+        if self.jitter:
+            delay += self.jitter * random()
+        if self.loss and random() < self.loss:
+            delay += RETRANSMISSION
+        return delay
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing passes."""
+        return not self.flowing.is_set()
+
+    def heal(self) -> None:
+        """Be a good line again."""
+        self.latency = self.jitter = self.loss = 0.0
+        self.bandwidth = math.inf
+        self.cut = None
+        self.flowing.set()
+
+
+def _set(event: Event) -> Event:
+    event.set()
+    return event
+
+
+class Passing(NamedTuple):
+    """What becomes of bytes under way.
+
+    Attributes:
+        data: what passes.
+        ending: how the link ends behind that; None: it goes on.
+        head: the head of the opening handshake, if it was all there with these bytes.
+        frames: those whose headers were all there with these bytes.
+    """
+
+    data: bytes
+    ending: Ending | None
+    head: bytes
+    frames: list[SeenFrame]
+
+
+class Passage:
+    """One way of one link: follows what passes, and knows where it is to be cut."""
+
+    __slots__ = ("_cut", "_frames", "_line", "_stop", "tracker")
+
+    def __init__(self, line: Line) -> None:
+        self.tracker: Tracker = Tracker()
+        self._line = line
+        self._cut: Cut | None = None
+        self._stop: float = math.inf  # the place, as soon as it is known
+        self._frames = 0  # still to begin before it is
+
+    def measure(self, data: bytes) -> Passing:
+        """How much of `data` passes."""
+        if self._line.cut is not self._cut:
+            self._arm(self._line.cut)
+        before = self.tracker.position
+        head, frames = self.tracker.feed(data)
+        for frame in frames:
+            self._frames -= 1
+            if self._frames == 0:
+                self._stop = frame.middle
+        room = self._stop - before
+        if self._cut is None or len(data) < room:
+            return Passing(data, None, head, frames)
+        return Passing(data[: int(room)], self._cut.how, head, frames)
+
+    def _arm(self, cut: Cut | None) -> None:
+        self._cut = cut
+        self._stop, self._frames = math.inf, 0
+        if cut is not None and cut.after_bytes is not None:
+            self._stop = self.tracker.position + cut.after_bytes
+        elif cut is not None and cut.in_frame is not None:
+            self._frames = cut.in_frame
+
+
+class Breakable(Protocol):
+    """A link, as faults see it."""
+
+    def end(self, how: Ending) -> None:
+        """End it for both peers."""
+
+
+class Faults:
+    """A network whose faults change while it is used.
+
+    Attributes:
+        up: the way from the client to the server.
+        down: the way back.
+        entry: what becomes of a new connection; the methods below set it.
+        drop_share: the share of new connections that are reset, whatever `entry` says.
+        accepted: connections accepted so far, whatever became of them.
+        seed: of everything here that is left to chance.
+    """
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self.up: Line = Line()
+        self.down: Line = Line()
+        self.entry: Entry = Entry.ACCEPT
+        self.drop_share: float = 0.0
+        self.accepted: int = 0
+        self.seed: int = seed
+        self._drop_after = 0.1
+        self._random = _random.Random(seed).random  # noqa: S311 - chance that can be repeated
+        self._links: dict[Breakable, None] = {}  # in the order in which they came
+
+    @property
+    def links(self) -> int:
+        """How many links there are now."""
+        return len(self._links)
+
+    def _lines(self, way: Way) -> Iterator[Line]:
+        match way:
+            case Way.UP:
+                yield self.up
+            case Way.DOWN:
+                yield self.down
+            case Way.BOTH:
+                yield from (self.up, self.down)
+            case _:
+                assert_never(way)
+
+    # Faults of the links there are, and of each that comes.
+
+    def slow(
+        self,
+        *,
+        latency: float | None = None,
+        jitter: float | None = None,
+        loss: float | None = None,
+        bandwidth: float | None = None,
+        way: Way = Way.BOTH,
+    ) -> None:
+        """Change what a line is like; what is left out stays. See `Line`.
+
+        Raises:
+            UsageError: less than nothing, or a share above 1.
+        """
+        for name, value in (
+            ("latency", latency),
+            ("jitter", jitter),
+            ("loss", loss),
+            ("bandwidth", bandwidth),
+        ):
+            if value is None:
+                continue
+            _check(name, value, most=1.0 if name == "loss" else math.inf)
+            for line in self._lines(way):
+                setattr(line, name, value)
+
+    def freeze(self, way: Way = Way.BOTH) -> None:
+        """Let nothing pass and close nothing: all links, new ones as well, are half-open."""
+        for line in self._lines(way):
+            if not line.is_frozen:
+                line.flowing = Event()
+        self._changed()
+
+    def thaw(self, way: Way = Way.BOTH) -> None:
+        """Let pass again, beginning with what was held."""
+        for line in self._lines(way):
+            line.flowing.set()
+        self._changed()
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing passes, either way."""
+        return self.up.is_frozen and self.down.is_frozen
+
+    def cut(self) -> int:
+        """End every link in an orderly way, with FIN; returns how many."""
+        return self._end(Ending.FIN)
+
+    def reset(self) -> int:
+        """Reset every link; returns how many."""
+        return self._end(Ending.RST)
+
+    def _end(self, how: Ending) -> int:
+        ended = tuple(self._links)
+        for link in ended:
+            link.end(how)
+        return len(ended)
+
+    def cut_after(self, size_bytes: int, way: Way = Way.BOTH, how: Ending = Ending.RST) -> None:
+        """End each link, the new ones as well, when so many more bytes have passed on a way."""
+        _check("the number of bytes", size_bytes)
+        for line in self._lines(way):
+            line.cut = Cut(after_bytes=size_bytes, how=how)
+
+    def cut_in_frame(self, number: int = 1, way: Way = Way.BOTH, how: Ending = Ending.RST) -> None:
+        """End each link, the new ones as well, in the middle of a WebSocket frame.
+
+        Args:
+            number: which frame on its way from now on; 1 is the next.
+            way: where frames are counted.
+            how: how it ends.
+        """
+        _check("the number of the frame", number, least=1)
+        for line in self._lines(way):
+            line.cut = Cut(in_frame=number, how=how)
+
+    # What becomes of new connections.
+
+    def accept(self) -> None:
+        """Carry new connections to the server."""
+        self._enter(Entry.ACCEPT)
+
+    def refuse(self) -> None:
+        """Stop listening, on a port that stays ours; the links there are go on."""
+        self._enter(Entry.REFUSE)
+
+    def reset_new(self) -> None:
+        """Accept new connections, and reset them."""
+        self._enter(Entry.RESET)
+
+    def silence_new(self) -> None:
+        """Accept new connections, and say nothing on them."""
+        self._enter(Entry.SILENT)
+
+    def drop_new(self, after: float = 0.1) -> None:
+        """Carry new connections to the server, and end each with FIN.
+
+        Args:
+            after: seconds from the server's first bytes, which a client takes for success.
+        """
+        _check("the time", after)
+        self._drop_after = after
+        self._enter(Entry.DROP)
+
+    def drop_some(self, share: float) -> None:
+        """Reset this share of new connections, at random."""
+        _check("the share", share, most=1.0)
+        self.drop_share = share
+
+    def heal(self) -> None:
+        """Take back every fault; what was ended stays so."""
+        self.up.heal()
+        self.down.heal()
+        self.drop_share = 0.0
+        self.accept()
+        self._changed()
+
+    def _enter(self, entry: Entry) -> None:
+        self.entry = entry
+
+    def _admit(self) -> Entry:
+        """What becomes of the connection that has just come."""
+        self.accepted += 1
+        if self.drop_share and self._random() < self.drop_share:
+            return Entry.RESET
+        return self.entry
+
+    def _changed(self) -> None:
+        """Something about the lines is otherwise now."""
+
+    async def wait_flowing(self) -> None:
+        """Return when something passes both ways. Does not yield if that is now."""
+        for line in (self.up, self.down):
+            await wait_flowing(line)
+
+
+async def wait_flowing(line: Line) -> None:
+    """Return when something passes. Does not yield if that is now."""
+    while line.is_frozen:
+        await line.flowing.wait()
+
+
+def _check(what: str, value: float, *, least: float = 0, most: float = math.inf) -> None:
+    if not least <= value <= most:
+        bounds = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
+        raise UsageError(f"expected {what} to be {bounds}, got {value!r}")
