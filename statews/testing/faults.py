@@ -209,6 +209,14 @@ class Faults:
         """How many links there are now."""
         return len(self._links)
 
+    def adopt(self, link: Breakable) -> None:
+        """Have a new link suffer from the faults."""
+        self._links[link] = None
+
+    def forget(self, link: Breakable) -> None:
+        """A link has ended."""
+        self._links.pop(link, None)
+
     def _lines(self, way: Way) -> Iterator[Line]:
         match way:
             case Way.UP:
@@ -247,19 +255,20 @@ class Faults:
             _check(name, value, most=1.0 if name == "loss" else math.inf)
             for line in self._lines(way):
                 setattr(line, name, value)
+            self._changed(f"{name} is {value:g}, {way.value}")
 
     def freeze(self, way: Way = Way.BOTH) -> None:
         """Let nothing pass and close nothing: all links, new ones as well, are half-open."""
         for line in self._lines(way):
             if not line.is_frozen:
                 line.flowing = Event()
-        self._changed()
+        self._changed(f"frozen, {way.value}")
 
     def thaw(self, way: Way = Way.BOTH) -> None:
         """Let pass again, beginning with what was held."""
         for line in self._lines(way):
             line.flowing.set()
-        self._changed()
+        self._changed(f"thawed, {way.value}")
 
     @property
     def is_frozen(self) -> bool:
@@ -276,6 +285,7 @@ class Faults:
 
     def _end(self, how: Ending) -> int:
         ended = tuple(self._links)
+        self._changed(f"every link is ended with {how.name}")
         for link in ended:
             link.end(how)
         return len(ended)
@@ -285,6 +295,7 @@ class Faults:
         _check("the number of bytes", size_bytes)
         for line in self._lines(way):
             line.cut = Cut(after_bytes=size_bytes, how=how)
+        self._changed(f"links end with {how.name} after {size_bytes} bytes, {way.value}")
 
     def cut_in_frame(self, number: int = 1, way: Way = Way.BOTH, how: Ending = Ending.RST) -> None:
         """End each link, the new ones as well, in the middle of a WebSocket frame.
@@ -297,6 +308,7 @@ class Faults:
         _check("the number of the frame", number, least=1)
         for line in self._lines(way):
             line.cut = Cut(in_frame=number, how=how)
+        self._changed(f"links end with {how.name} in frame {number}, {way.value}")
 
     # What becomes of new connections.
 
@@ -330,17 +342,19 @@ class Faults:
         """Reset this share of new connections, at random."""
         _check("the share", share, most=1.0)
         self.drop_share = share
+        self._changed(f"of new connections, {share:.0%} are reset")
 
     def heal(self) -> None:
         """Take back every fault; what was ended stays so."""
         self.up.heal()
         self.down.heal()
         self.drop_share = 0.0
-        self.accept()
-        self._changed()
+        self._enter(Entry.ACCEPT)
+        self._changed("every fault is taken back")
 
     def _enter(self, entry: Entry) -> None:
         self.entry = entry
+        self._changed(f"of a new connection: {entry.value}")
 
     def _admit(self) -> Entry:
         """What becomes of the connection that has just come."""
@@ -349,8 +363,8 @@ class Faults:
             return Entry.RESET
         return self.entry
 
-    def _changed(self) -> None:
-        """Something about the lines is otherwise now."""
+    def _changed(self, what: str) -> None:
+        """Something was done, in words; a line may be otherwise now."""
 
     async def wait_flowing(self) -> None:
         """Return when something passes both ways. Does not yield if that is now."""

@@ -7,6 +7,7 @@ reset, and a reader that does not read holds the writer back.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import socket
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["FaultProxy"]
+
+logger: Final = logging.getLogger("statews.testing")
 
 HOST: Final = "127.0.0.1"
 
@@ -102,6 +105,9 @@ class FaultProxy(Faults):
         elif left is Entry.REFUSE and entry is not Entry.REFUSE:
             self._listen(self._socket)
 
+    def _changed(self, what: str) -> None:
+        logger.info("%s", what)
+
     def _listen(self, sock: socket.socket) -> None:
         self._group.start_soon(self._serve, TCPAcceptor(sock, wrap=SocketStream))
 
@@ -129,11 +135,11 @@ class FaultProxy(Faults):
             random=self._random,
             drop_after=self._drop_after if entry is Entry.DROP else math.inf,
         )
-        self._links[link] = None
+        self.adopt(link)
         try:
             await link.run()
         finally:
-            del self._links[link]
+            self.forget(link)
 
     async def dial(self) -> SocketStream:
         """A connection to the server.

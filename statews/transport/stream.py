@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 CHUNK: Final = 131072  # bytes a read asks for; with more, what is parsed has left the cache
-LONG_CHUNK: Final = 262144  # bytes, where they are moved on and not looked at
+LONG_CHUNK: Final = 524288  # bytes, where they are moved on and not looked at
 MOST_PIECES: Final = 64  # in one system call; Linux takes 1024, POSIX promises 16
 LONGEST_MILLISECONDS: Final = 2**31 - 1  # of tcp(7)'s TCP_USER_TIMEOUT, an int
 

@@ -8,10 +8,10 @@ import anyio
 import pytest
 import trio.testing
 
-import statews
-import statews.transport.dial
+from statews.testing.virtual import VirtualLoop
+from statews.transport.network import NETWORK
 
-from .world import VirtualLoop, World, echo
+from .world import World, echo
 
 DEADLINE = 100_000  # virtual seconds: a test that hangs gets there at once
 
@@ -25,11 +25,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
+def world() -> World:
     """A network with an echo server."""
-    world = World(scripts=[echo])
-    monkeypatch.setattr(statews.transport.dial, "connect_tcp", world.connect_tcp)
-    return world
+    return World(scripts=[echo])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,6 +42,7 @@ def _within(world: World, test: Callable[..., Awaitable[None]]) -> Callable[...,
     @functools.wraps(test)
     async def run(**fixtures: object) -> None:
         with anyio.fail_after(DEADLINE):
+            NETWORK.set(world)
             async with anyio.create_task_group() as world.group:
                 await test(**fixtures)
                 world.group.cancel_scope.cancel()

@@ -20,11 +20,11 @@ from statews import (
     Timeouts,
 )
 from statews.protocol.handshake import ServerHandshake
+from statews.testing.memory import MemoryStream
 from statews.transport.stream import receive, send
 
 from .world import (
     URL,
-    MemoryStream,
     World,
     accept,
     connect,
