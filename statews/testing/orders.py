@@ -46,10 +46,21 @@ class Tape:
 
     def __init__(self, given: tuple[int, ...] = ()) -> None:
         self._given = given
+        self._is_running = False
         self.decisions: list[tuple[int, int]] = []
+
+    def start(self) -> None:
+        """From here on, orders count."""
+        self._is_running = True
+
+    def stop(self) -> None:
+        """From here on, birth decides again."""
+        self._is_running = False
 
     def shuffle(self, batch: MutableSequence[Any]) -> None:
         """See `Order`."""
+        if not self._is_running:
+            return
         for place in range(len(batch) - 1):
             count = len(batch) - place
             taken = len(self.decisions)

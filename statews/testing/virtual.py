@@ -59,7 +59,7 @@ def run(
 
 
 def explore(
-    main: Callable[[], Awaitable[object]], *, most: int = 10_000, limit: float = LIMIT
+    main: Callable[[Tape], Awaitable[object]], *, most: int = 10_000, limit: float = LIMIT
 ) -> int:
     """Run `main` on trio once for each order in which its ready tasks can get their turns.
 
@@ -67,12 +67,13 @@ def explore(
     all it needs anew, and leave nothing to chance.
 
     Args:
-        main: an async function.
+        main: an async function, whose orders count from where it calls `Tape.start`, which its
+            argument has, up to `Tape.stop`. The shorter that is, the fewer they are.
         most: orders tried at the most.
         limit: virtual seconds after which a run counts as hung.
 
     Returns:
-        How many orders were tried: fewer than `most`, if that were all of them.
+        How many orders were tried: fewer than `most`, if those were all.
 
     Raises:
         Exception: what `main` raised, with a note that names the order.
@@ -82,7 +83,7 @@ def explore(
     while given is not None and tried < most:
         tape = Tape(given)
         try:
-            _run(main, "trio", tape, limit)
+            _run(partial(main, tape), "trio", tape, limit)
         except Exception as error:
             add_note(error, f"in order {'-'.join(str(choice) for choice, _ in tape.decisions)}")
             raise
