@@ -90,8 +90,8 @@ class _Pipe:
         return self._arrives
 
     def end(self, how: Ending) -> None:
-        """End behind what was sent. The first ending stays."""
-        if self.ending is None:
+        """End behind what was sent. An orderly end may become a reset, and not the other way."""
+        if self.ending is None or (how is Ending.RST and self.ending is Ending.FIN):
             self.ending = how
             self._ends = self._due(0)
             self.notify()

@@ -148,7 +148,9 @@ class _Guard(Generic[Result]):
             group.start_soon(self._watch, group.cancel_scope, name="statews.testing.watch")
             try:
                 result.append(await self._main())
-            except Exception as error:  # noqa: BLE001 - raised below, in no group
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised below, in no group
                 self._failure = self._failure or error
             group.cancel_scope.cancel()
         if self._failure is not None:

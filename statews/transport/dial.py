@@ -11,7 +11,7 @@ from ..errors import HandshakeError, UpgradeRefused, UsageError
 from ..lifecycle import Phase
 from ..protocol.handshake import ClientHandshake, Opened, parse_url
 from .link import Link
-from .network import NETWORK
+from .network import NETWORK, SYSTEM
 from .proxy import FROM_ENVIRONMENT, ProxySetting, choose_proxy, decode_credentials, tunnel
 from .stream import receive, send
 from .tcp import connect_unix
@@ -188,10 +188,12 @@ async def _reach(
     if unix_path is not None:
         on_phase(Phase.DIALING)
         return await connect_unix(unix_path)
-    proxy = choose_proxy(dialing.proxy, uri)
+    network = NETWORK.get()
+    is_elsewhere = dialing.proxy is FROM_ENVIRONMENT and network is not SYSTEM
+    proxy = None if is_elsewhere else choose_proxy(dialing.proxy, uri)
     heartbeat = policy.heartbeat
     on_phase(Phase.RESOLVING)
-    stream = await NETWORK.get().connect_tcp(
+    stream = await network.connect_tcp(
         *((uri.host, uri.port) if proxy is None else (proxy.host, proxy.port)),
         head_start=policy.timeouts.happy_eyeballs,
         user_timeout=None if heartbeat is None else heartbeat.interval + heartbeat.timeout,

@@ -39,7 +39,10 @@ class Acceptor(Protocol):  # pragma: no cover - nothing in it runs
 
 
 class Network(Protocol):  # pragma: no cover - nothing in it runs
-    """What a client dials in and a server listens in."""
+    """What a client dials in and a server listens in.
+
+    The environment's proxies are the system's: in no other network they are asked for.
+    """
 
     async def connect_tcp(
         self,
