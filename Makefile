@@ -2,12 +2,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-GROUPS := build test check bench lock
+GROUPS := build test check bench lock mutants
 PURE := statews/errors.py,statews/policy.py,statews/lifecycle.py,statews/protocol/*
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv demo test check format diagrams bench conformance constraints clean
+.PHONY: help .venv demo test check format diagrams bench conformance mutants constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ bench: .venv/.base ## Measure statews beside other libraries
 
 conformance: .venv/.base ## Run Autobahn's test suite, for 10 to 20 minutes
 	$(BIN)/python conformance/run.py
+
+mutants: .venv/.test .venv/.mutants ## Change what decides and see the tests notice, for 15 minutes
+	$(BIN)/python tools/mutants.py
 
 constraints: .venv/.lock ## Resolve constraints.txt anew
 	UV_CUSTOM_COMPILE_COMMAND='make constraints' UV_PYTHON_DOWNLOADS=never \

@@ -4,6 +4,8 @@ import importlib.util
 
 import pytest
 
+pytest_plugins = ("pytester", "statews.testing.plugin")
+
 Backend = tuple[str, dict[str, bool]]
 
 BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {}), "trio": ("trio", {})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import tracemalloc
 from itertools import product
 
@@ -200,6 +201,13 @@ def test_nothing_is_registered_with_the_machine() -> None:
     connection.fire("connect")
     connection.fire("close")
     assert MACHINE.models == []
+
+
+def test_what_transitions_logs_names_the_machine(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="transitions")
+    Lifecycle(None).fire("connect")
+    logged = [record.getMessage().partition(": ")[0] for record in caplog.records]
+    assert set(logged) == {"statews.lifecycle"}
 
 
 def test_a_connection_has_no_room_for_flags() -> None:

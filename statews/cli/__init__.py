@@ -12,10 +12,12 @@ from .command import Command
 from .connect import CONNECT
 from .demo.command import DEMO
 from .diagram import DIAGRAM
+from .proxy import PROXY
+from .simulate import SIMULATE
 
 __all__ = ["main"]
 
-_COMMANDS: Final[tuple[Command, ...]] = (CONNECT, DEMO, DIAGRAM)
+_COMMANDS: Final[tuple[Command, ...]] = (CONNECT, DEMO, DIAGRAM, PROXY, SIMULATE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

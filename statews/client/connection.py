@@ -14,6 +14,7 @@ from ..policy import Policy
 from ..protocol.frames import CloseCode
 from ..protocol.verdict import decide as decide_by_default
 from ..transport.dial import Dialing, Target, redact
+from ..transport.group import leave
 from ..transport.proxy import FROM_ENVIRONMENT
 from .driver import Driver
 from .settings import Settings
@@ -149,10 +150,7 @@ class Connection:
     ) -> None:
         """Close, with 1000 after a body that ended and 1001 after one that raised."""
         self._driver.close(CloseCode.NORMAL if exc is None else CloseCode.GOING_AWAY, "")
-        if exc is not None and isinstance(exc, anyio.get_cancelled_exc_class()):
-            await self._group.__aexit__(exc_type, exc, traceback)
-        else:  # the body's own exception leaves as it is, in no group
-            await self._group.__aexit__(None, None, None)
+        await leave(self._group, exc)
 
     # Messages.
 

@@ -1,8 +1,8 @@
 """What a bad network does, for a proxy before real sockets and for a network of memory alike.
 
 A `Faults` is the state of a network: how each way is, what becomes of new links, and the
-links there are. Everything may be changed at any time. `apply` does the same by the text of
-a `Fault`, so that a test's marker, a command line and a random schedule say it in one way.
+links there are. Everything may be changed at any time. A `Fault` of `schedule` does the same
+by its text, so that a test's marker, a command line and a random schedule say it in one way.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ __all__ = [
     "wait_flowing",
 ]
 
+_BOUNDS: Final = {
+    "latency": (0.0, math.inf),
+    "jitter": (0.0, math.inf),
+    "loss": (0.0, 1.0),
+    "bandwidth": (1.0, math.inf),
+}
 RETRANSMISSION: Final = 0.2  # seconds: TCP's least wait before it sends again (RFC 6298, Linux)
 
 
@@ -74,6 +80,11 @@ class Cut:
     after_bytes: int | None = None
     in_frame: int | None = None
     how: Ending = Ending.RST
+
+    def __str__(self) -> str:
+        if self.in_frame is not None:
+            return f"{self.how.name} in frame {self.in_frame}"
+        return f"{self.how.name} after {self.after_bytes} bytes"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,7 +174,8 @@ class Passage:
         room = self._stop - before
         if self._cut is None or len(data) < room:
             return Passing(data, None, head, frames)
-        return Passing(data[: int(room)], self._cut.how, head, frames)
+        # The middle of a frame may have gone by before the rest of its header came.
+        return Passing(data[: max(0, int(room))], self._cut.how, head, frames)
 
     def _arm(self, cut: Cut | None) -> None:
         self._cut = cut
@@ -205,6 +217,11 @@ class Faults:
         self._links: dict[Breakable, None] = {}  # in the order in which they came
 
     @property
+    def drop_after(self) -> float:
+        """Seconds that `drop_new` leaves to a new connection."""
+        return self._drop_after
+
+    @property
     def links(self) -> int:
         """How many links there are now."""
         return len(self._links)
@@ -242,7 +259,7 @@ class Faults:
         """Change what a line is like; what is left out stays. See `Line`.
 
         Raises:
-            UsageError: less than nothing, or a share above 1.
+            UsageError: less than nothing, a share above 1, or no bandwidth: that is `freeze`.
         """
         for name, value in (
             ("latency", latency),
@@ -252,7 +269,8 @@ class Faults:
         ):
             if value is None:
                 continue
-            _check(name, value, most=1.0 if name == "loss" else math.inf)
+            least, most = _BOUNDS[name]
+            _check(name, value, least=least, most=most)
             for line in self._lines(way):
                 setattr(line, name, value)
             self._changed(f"{name} is {value:g}, {way.value}")
@@ -293,9 +311,7 @@ class Faults:
     def cut_after(self, size_bytes: int, way: Way = Way.BOTH, how: Ending = Ending.RST) -> None:
         """End each link, the new ones as well, when so many more bytes have passed on a way."""
         _check("the number of bytes", size_bytes)
-        for line in self._lines(way):
-            line.cut = Cut(after_bytes=size_bytes, how=how)
-        self._changed(f"links end with {how.name} after {size_bytes} bytes, {way.value}")
+        self.cut_at(Cut(after_bytes=size_bytes, how=how), way)
 
     def cut_in_frame(self, number: int = 1, way: Way = Way.BOTH, how: Ending = Ending.RST) -> None:
         """End each link, the new ones as well, in the middle of a WebSocket frame.
@@ -306,9 +322,14 @@ class Faults:
             how: how it ends.
         """
         _check("the number of the frame", number, least=1)
+        self.cut_at(Cut(in_frame=number, how=how), way)
+
+    def cut_at(self, cut: Cut | None, way: Way = Way.BOTH) -> None:
+        """End each link, the new ones as well, at this place; None: nowhere any more."""
         for line in self._lines(way):
-            line.cut = Cut(in_frame=number, how=how)
-        self._changed(f"links end with {how.name} in frame {number}, {way.value}")
+            line.cut = cut
+        what = "are cut nowhere" if cut is None else f"end with {cut}"
+        self._changed(f"links {what}, {way.value}")
 
     # What becomes of new connections.
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from anyio import Event, move_on_at
+from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
 from ..errors import LinkDropped
@@ -30,7 +30,7 @@ CAPACITY: Final = 65536  # bytes under way, each way; then the writer is held ba
 Seen = Callable[[int, str, "Passing"], None]
 
 
-class _Pipe:
+class Pipe:
     """One way of a link: what was sent, and when it arrives.
 
     Attributes:
@@ -57,25 +57,27 @@ class _Pipe:
     )
 
     def __init__(self, line: Line, random: Callable[[], float], capacity: int) -> None:
-        self.line = line
-        self.random = random
-        self.capacity = capacity
-        self.clock = loop_clock()
-        self.passage = Passage(line)
-        self.size = 0
+        self.line: Line = line
+        self.random: Callable[[], float] = random
+        self.capacity: int = capacity
+        self.clock: Callable[[], float] = loop_clock()
+        self.passage: Passage = Passage(line)
+        self.size: int = 0
         self.ending: Ending | None = None
-        self.is_cut = False
-        self.changed = Event()
+        self.is_cut: bool = False
+        self.changed: Event = Event()
         self._pieces: deque[tuple[float, bytes]] = deque()
         self._arrives = -math.inf  # when the last piece does: TCP keeps the order
         self._free = -math.inf  # when the line is done with what was sent
         self._ends = math.inf  # when the ending arrives
 
     def notify(self) -> None:
+        """Wake whoever waits for a change."""
         self.changed.set()
         self.changed = Event()
 
     def put(self, data: bytes) -> None:
+        """Send."""
         if data:
             self._pieces.append((self._due(len(data)), data))
             self.size += len(data)
@@ -141,6 +143,7 @@ class _Pipe:
 
     @property
     def is_reset(self) -> bool:
+        """Whether it ends with a reset, though that may still be under way."""
         return self.ending is Ending.RST
 
 
@@ -156,10 +159,10 @@ class MemoryStream:
 
     __slots__ = ("__weakref__", "_link", "incoming", "is_aborted", "is_closed", "outgoing")
 
-    def __init__(self, link: MemoryLink, incoming: _Pipe, outgoing: _Pipe) -> None:
+    def __init__(self, link: MemoryLink, incoming: Pipe, outgoing: Pipe) -> None:
         self._link = link
-        self.incoming = incoming
-        self.outgoing = outgoing
+        self.incoming: Pipe = incoming
+        self.outgoing: Pipe = outgoing
         self.is_closed: bool = False
         self.is_aborted: bool = False
 
@@ -192,7 +195,7 @@ class MemoryStream:
         """See `ByteStream`."""
         pipe = self.incoming
         while not self.is_readable():
-            with move_on_at(min(pipe.ready_at(), self._link.expires)):
+            with CancelScope(deadline=min(pipe.ready_at(), self._link.expires)):
                 await pipe.changed.wait()
         await checkpoint()
         if self.is_closed:
@@ -202,7 +205,7 @@ class MemoryStream:
         """See `ByteStream`."""
         pipe = self.outgoing
         while pipe.size >= pipe.capacity and pipe.ending is None and not self.is_closed:
-            with move_on_at(self._link.expires):
+            with CancelScope(deadline=self._link.expires):
                 await pipe.changed.wait()
             self._link.expire()
         await checkpoint()
@@ -248,6 +251,7 @@ class MemoryLink:
         "_down",
         "_drop_after",
         "_faults",
+        "_is_silent",
         "_seen",
         "_up",
         "client",
@@ -265,20 +269,22 @@ class MemoryLink:
         number: int,
         capacity: int = CAPACITY,
         drop_after: float = math.inf,
+        is_silent: bool = False,
         seen: Seen,
     ) -> None:
         self.number: int = number
+        self._is_silent = is_silent  # nobody holds the server's end
         self._faults = faults
         self._seen = seen
-        self._up = _Pipe(faults.up, random, capacity)
-        self._down = _Pipe(faults.down, random, capacity)
+        self._up = Pipe(faults.up, random, capacity)
+        self._down = Pipe(faults.down, random, capacity)
         self._drop_after = drop_after
         self.client: MemoryStream = MemoryStream(self, self._down, self._up)
         self.server: MemoryStream = MemoryStream(self, self._up, self._down)
         self.opened_at: float = self._up.clock()
         self.expires: float = math.inf
 
-    def carry(self, sender: MemoryStream, pipe: _Pipe, data: bytes) -> int:
+    def carry(self, sender: MemoryStream, pipe: Pipe, data: bytes) -> int:
         """Send what a fault lets pass; how many bytes were taken."""
         passing = pipe.passage.measure(data)
         self._seen(self.number, "client" if sender is self.client else "server", passing)
@@ -314,5 +320,5 @@ class MemoryLink:
 
     def forget(self) -> None:
         """Leave the network, if both ends are closed."""
-        if self.client.is_closed and self.server.is_closed:
+        if self.client.is_closed and (self.server.is_closed or self._is_silent):
             self._faults.forget(self)

@@ -181,6 +181,7 @@ class Network(Faults):
             number=self._made,
             capacity=self.capacity,
             drop_after=self._drop_after if entry is Entry.DROP else math.inf,
+            is_silent=entry is Entry.SILENT,
             seen=self._write_down,
         )
         self.adopt(link)

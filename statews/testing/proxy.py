@@ -16,9 +16,10 @@ import anyio
 
 from ..errors import LinkDropped, UsageError
 from ..transport.accept import TCPAcceptor, bind
-from ..transport.stream import SocketStream, tune
+from ..transport.group import leave
+from ..transport.stream import tune
 from ..transport.tcp import connect_socket
-from .carrier import Carrier
+from .carrier import Carrier, CarrierStream
 from .faults import Entry, Faults
 
 if TYPE_CHECKING:
@@ -87,11 +88,10 @@ class FaultProxy(Faults):
     ) -> None:
         """End everything."""
         self._group.cancel_scope.cancel()
-        if exc is not None and isinstance(exc, anyio.get_cancelled_exc_class()):
-            await self._group.__aexit__(exc_type, exc, traceback)
-        else:  # the body's own exception leaves as it is, in no group
-            await self._group.__aexit__(None, None, None)
-        self._unbind()
+        try:
+            await leave(self._group, exc)
+        finally:
+            self._unbind()
 
     def _enter(self, entry: Entry) -> None:
         left = self.entry
@@ -109,7 +109,7 @@ class FaultProxy(Faults):
         logger.info("%s", what)
 
     def _listen(self, sock: socket.socket) -> None:
-        self._group.start_soon(self._serve, TCPAcceptor(sock, wrap=SocketStream))
+        self._group.start_soon(self._serve, TCPAcceptor(sock, wrap=CarrierStream))
 
     def _unbind(self) -> None:
         if self._socket is not None:
@@ -121,9 +121,10 @@ class FaultProxy(Faults):
         with contextlib.suppress(LinkDropped):  # it was closed
             while True:
                 client, _ = await acceptor.accept()
+                assert isinstance(client, CarrierStream)  # noqa: S101 - `_listen` has said so
                 self._group.start_soon(self._carry, client, self._admit())
 
-    async def _carry(self, client: SocketStream, entry: Entry) -> None:
+    async def _carry(self, client: CarrierStream, entry: Entry) -> None:
         """One connection, from accept to the end of both halves."""
         if entry is Entry.RESET:
             client.abort()
@@ -141,7 +142,7 @@ class FaultProxy(Faults):
         finally:
             self.forget(link)
 
-    async def dial(self) -> SocketStream:
+    async def dial(self) -> CarrierStream:
         """A connection to the server.
 
         Raises:
@@ -149,4 +150,4 @@ class FaultProxy(Faults):
         """
         sock = await connect_socket(socket.AF_INET, self._server)
         tune(sock, None)
-        return SocketStream(sock)
+        return CarrierStream(sock)

@@ -30,8 +30,11 @@ class Trace:
         self._digest = hashlib.sha256()
 
     def note(self, who: str, what: str) -> None:
-        """Write a line. The first one is written at 0."""
-        now = self._clock()
+        """Write a line. The first one is written at 0, and so is what comes before a run."""
+        try:
+            now = self._clock()
+        except RuntimeError:  # no event loop runs
+            now = self._since or 0.0
         if self._since is None:
             self._since = now
         line = f"{now - self._since:10.3f} {who:<10} {what}"

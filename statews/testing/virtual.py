@@ -9,10 +9,14 @@ real time: whoever waits for one of them finds that the clock has jumped.
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import random
 import selectors
+import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
@@ -28,7 +32,8 @@ Backend = Literal["asyncio", "trio"]
 BACKENDS: Final[tuple[Backend, ...]] = ("asyncio", "trio")
 Result = TypeVar("Result")
 
-LIMIT: Final = 1_000_000.0  # virtual seconds, over 11 days: nobody waits that long on purpose
+RESOLUTION: Final = 1e-6  # seconds; asyncio's own 1e-9 is lost in the floats of some months
+LIMIT: Final = 86_400.0  # virtual seconds, a day: its heartbeats alone take a while to simulate
 
 
 def run(
@@ -43,23 +48,31 @@ def run(
     Args:
         main: an async function.
         backend: the event loop to run it on.
-        seed: decides the order of tasks that are ready at once. The exception of a `main`
-            that fails has a note that names it.
+        seed: decides the order of tasks that are ready at once, and what the `random` module
+            draws. The exception of a `main` that fails has a note that names it.
         limit: virtual seconds after which `main` counts as hung.
 
     Raises:
         HangError: it did not end; the error tells where each task is.
         UsageError: there is no such backend, or it is not installed.
     """
+    chance = random.getstate()
+    random.seed(seed)
     try:
         return _run(main, backend, Sampled(seed), limit)
-    except Exception as error:
+    except BaseException as error:
         add_note(error, f"on {backend}, with seed {seed}")
         raise
+    finally:
+        random.setstate(chance)
 
 
 def explore(
-    main: Callable[[Tape], Awaitable[object]], *, most: int = 10_000, limit: float = LIMIT
+    main: Callable[[Tape], Awaitable[object]],
+    *,
+    first: str = "",
+    most: int = 10_000,
+    limit: float = LIMIT,
 ) -> int:
     """Run `main` on trio once for each order in which its ready tasks can get their turns.
 
@@ -69,6 +82,7 @@ def explore(
     Args:
         main: an async function, whose orders count from where it calls `Tape.start`, which its
             argument has, up to `Tape.stop`. The shorter that is, the fewer they are.
+        first: the order to begin with, as a note of a failure names it.
         most: orders tried at the most.
         limit: virtual seconds after which a run counts as hung.
 
@@ -78,13 +92,13 @@ def explore(
     Raises:
         Exception: what `main` raised, with a note that names the order.
     """
-    given: tuple[int, ...] | None = ()
+    given: tuple[int, ...] | None = tuple(map(int, first.split("-"))) if first else ()
     tried = 0
     while given is not None and tried < most:
         tape = Tape(given)
         try:
             _run(partial(main, tape), "trio", tape, limit)
-        except Exception as error:
+        except BaseException as error:
             add_note(error, f"in order {'-'.join(str(choice) for choice, _ in tape.decisions)}")
             raise
         tried += 1
@@ -123,9 +137,23 @@ def _run_on_trio(guard: _Guard[Result], order: Order) -> Result:
         with ordered(order):
             return anyio.run(guard.run, backend="trio", backend_options={"clock": clock})
     except trio.TrioInternalError as error:
-        if isinstance(error.__cause__, HangError):
-            raise error.__cause__ from None
-        raise
+        hang = error.__cause__
+        if not isinstance(hang, HangError):
+            raise
+    with _silenced():  # what is left of the run complains of how it was left
+        hang.__traceback__ = None
+        gc.collect()
+    raise hang
+
+
+@contextmanager
+def _silenced() -> Generator[None]:
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 class _Guard(Generic[Result]):
@@ -183,6 +211,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._births: dict[int, int] = {}  # by the identity of a living task
         self._born = 0
         super().__init__(_JumpingSelector(self))
+        vars(self)["_clock_resolution"] = RESOLUTION
         self.set_task_factory(cast("Any", VirtualLoop._make_task))
 
     def time(self) -> float:

@@ -16,6 +16,7 @@ from ..errors import DialError, LinkDropped, LinkError, PeerError, UsageError
 from ..policy import Policy
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Opened, Refusal, ServerHandshake
+from .group import leave
 from .link import Link
 from .network import NETWORK
 from .stream import receive, send
@@ -156,10 +157,7 @@ class Listener:
         """Stop: nothing is accepted any more, and every link is closed with 1001."""
         self._unbind()
         self._group.cancel_scope.cancel()
-        if exc is not None and isinstance(exc, anyio.get_cancelled_exc_class()):
-            await self._group.__aexit__(exc_type, exc, traceback)
-        else:
-            await self._group.__aexit__(None, None, None)
+        await leave(self._group, exc)
 
     def _unbind(self) -> None:
         for acceptor in self._acceptors:

@@ -15,6 +15,7 @@ from statews import (
     Limits,
     Link,
     LinkClosed,
+    Phase,
     Policy,
     State,
     Timeouts,
@@ -102,6 +103,49 @@ async def test_close_while_another_task_receives_is_a_whole_closing_handshake(
         assert current_time() - 5 < 0.1
     assert codes == [1000]
     assert not world.wires[-1].client.is_aborted
+
+
+async def test_of_two_closes_at_once_the_first_is_told(world: World) -> None:
+    told = []
+
+    async def handler(link: Link) -> None:
+        with pytest.raises(LinkClosed, match="closed the link") as caught:
+            await link.receive()
+        told.append(caught.value.code)
+
+    world.scripts = [accept(handler)]
+    order = []
+    async with connect() as connection, anyio.create_task_group() as group:
+
+        async def close(code: int) -> None:
+            order.append(code)
+            await connection.close(code)
+
+        group.start_soon(close, 4000)
+        group.start_soon(close, 4001)
+    assert told == order[:1]
+
+
+@pytest.mark.parametrize("farewell", [b"", b"\x88\x02\x03\xe8"], ids=["we close", "the peer"])
+async def test_while_the_closing_handshake_lasts_the_link_is_draining(
+    world: World, farewell: bytes
+) -> None:
+    async def hold_tcp(stream: MemoryStream) -> None:
+        handshake = ServerHandshake(subprotocols=(), deflate=None, limits=Limits())
+        request = None
+        while request is None:
+            request = handshake.feed(await receive(stream))
+        await send(stream, handshake.accept(request)[0] + farewell)
+        await anyio.sleep_forever()
+
+    world.scripts = [hold_tcp]
+    async with connect() as connection, anyio.create_task_group() as group:
+        if not farewell:
+            group.start_soon(connection.close)
+        await anyio.sleep(1)
+        assert (connection.state, connection.phase) == (State.OPEN, Phase.DRAINING)
+        await connection.wait_for(State.CLOSED)
+        assert current_time() == pytest.approx(5)
 
 
 async def test_a_late_dial_is_undone(world: World) -> None:

@@ -17,7 +17,9 @@ from .world import (
     World,
     accept,
     connect,
+    echo,
     echo_handler,
+    refuse,
     respond,
 )
 
@@ -51,6 +53,19 @@ async def test_each_attempt_asks_for_its_url_and_headers(world: World) -> None:
     assert paths == [("/?token=2", "1"), ("/?token=3", "2")]
 
 
+async def test_a_provider_is_told_what_went_wrong_before(world: World) -> None:
+    world.scripts = [refuse, echo]
+    told: list[Exception | None] = []
+
+    async def headers(attempt: statews.Attempt) -> dict[str, str]:
+        told.append(attempt.last_error)
+        return {}
+
+    async with connect(headers=headers):
+        pass
+    assert [type(error) for error in told] == [type(None), statews.DialError]
+
+
 async def test_credentials_are_refreshed_once_then_the_connection_fails(world: World) -> None:
     unauthorized = respond(b"HTTP/1.1 401 Unauthorized\r\n\r\n")
     world.scripts = [unauthorized]
@@ -63,6 +78,23 @@ async def test_credentials_are_refreshed_once_then_the_connection_fails(world: W
     with pytest.raises(statews.ConnectionFailed, match="401 Unauthorized"):
         await connect(headers=headers).__aenter__()
     assert asked == [False, True]
+
+
+async def test_after_a_link_that_lasted_credentials_may_be_refreshed_again(world: World) -> None:
+    unauthorized = respond(b"HTTP/1.1 401 Unauthorized\r\n\r\n")
+    world.scripts = [unauthorized, echo, unauthorized, echo]
+    asked = []
+
+    async def headers(attempt: statews.Attempt) -> dict[str, str]:
+        asked.append(attempt.refresh)
+        return {}
+
+    async with connect(headers=headers) as connection:
+        await anyio.sleep(20)
+        world.wires[-1].cut()
+        await connection.wait_for(State.BACKING_OFF)
+        await connection.wait_for(State.OPEN)
+    assert asked == [False, True, False, True]
 
 
 async def test_hooks_run_on_every_link_before_messages_go_out(world: World) -> None:
@@ -116,9 +148,26 @@ async def test_a_hook_that_hangs_is_ended_by_the_opening_timeout() -> None:
 
     async with connect(on_open=hook, wait=False) as connection:
         await connection.wait_for(State.BACKING_OFF)
-        assert isinstance(connection.snapshot().last_error, statews.OpeningTimeout)
-        assert "restoring" in str(connection.snapshot().last_error)
+        error = connection.snapshot().last_error
+        assert isinstance(error, statews.OpeningTimeout)
+        assert str(error) == "the attempt took more than 15 seconds, while restoring"
+        assert isinstance(error.__cause__, TimeoutError)
         assert current_time() == pytest.approx(15, abs=0.1)
+
+
+async def test_a_kept_error_keeps_no_frames_and_neither_do_its_causes() -> None:
+    async def hook(_: Link) -> None:
+        await anyio.sleep_forever()
+
+    async with connect(on_open=hook, wait=False) as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        error: BaseException | None = connection.snapshot().last_error
+        tracebacks = []
+        while error is not None:
+            tracebacks.append(error.__traceback__)
+            error = error.__cause__ or error.__context__
+        assert len(tracebacks) > 1
+        assert set(tracebacks) == {None}
 
 
 async def test_a_link_that_is_lost_under_a_hook_is_a_lost_link(world: World) -> None:

@@ -106,6 +106,66 @@ async def test_the_snapshot_tells_where_the_connection_is(world: World) -> None:
         assert connection.snapshot().round_trip is not None
 
 
+async def test_an_unused_connection_is_idle_and_knows_nothing() -> None:
+    assert connect().snapshot() == statews.Snapshot(
+        state=State.IDLE,
+        phase=None,
+        attempt=0,
+        since=0.0,
+        retry_at=None,
+        last_error=None,
+        round_trip=None,
+        endpoint=None,
+    )
+
+
+async def test_a_change_tells_what_was_left_and_by_what(world: World) -> None:
+    world.scripts = [refuse, echo]
+    connection = connect(wait=False)
+    changes = connection.changes()
+    async with connection:
+        await connection.wait_for(State.OPEN)
+    assert [
+        (change.left.value, change.event, change.now.state.value, change.now.phase)
+        async for change in changes
+    ] == [
+        ("idle", "connect", "connecting", None),
+        ("connecting", "lost", "backing-off", None),
+        ("backing-off", "elapsed", "connecting", None),
+        ("connecting", "opened", "open", Phase.LIVE),
+        ("open", "close", "closed", None),
+    ]
+
+
+async def test_every_change_of_state_is_logged_a_loss_as_a_warning_the_end_of_trying_as_an_error(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="statews")
+    world.scripts = [refuse, echo, respond(b"HTTP/1.1 403 Forbidden\r\n\r\n")]
+    async with connect() as connection:
+        await anyio.sleep(5)
+        world.wires[-1].cut()
+        await connection.wait_for(State.BACKING_OFF)
+        lost = connection.snapshot().last_error
+        await connection.wait_for(State.FAILED)
+        refused = connection.snapshot().last_error
+    url = "ws://example.org/feed"
+    failed = "could not connect to example.org port 80: connection refused"
+    assert caplog.record_tuples == [
+        ("statews.client", level, message)
+        for level, message in [
+            (logging.INFO, "idle -> connecting (connect) "),
+            (logging.WARNING, f"connecting -> backing-off for 1.00 s: {failed}"),
+            (logging.INFO, f"backing-off -> connecting (elapsed) {url}"),
+            (logging.INFO, f"connecting -> open (opened) {url}"),
+            (logging.WARNING, f"open -> backing-off for 2.00 s: {lost}"),
+            (logging.INFO, f"backing-off -> connecting (elapsed) {url}"),
+            (logging.ERROR, f"connecting -> failed: {refused}"),
+            (logging.INFO, f"failed -> closed (close) {url}"),
+        ]
+    ]
+
+
 async def test_no_secret_stands_in_a_log_or_a_repr(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from itertools import pairwise
 
 import anyio
@@ -11,6 +13,7 @@ import statews
 from statews import (
     Backoff,
     Link,
+    Phase,
     Policy,
     State,
 )
@@ -81,7 +84,7 @@ async def test_failed_can_be_left_by_connect(world: World) -> None:
     policy = Policy(backoff=Backoff(max_attempts=1))
     async with connect(policy=policy, wait=False) as connection:
         await connection.wait_for(State.FAILED)
-        with pytest.raises(statews.ConnectionFailed, match="gave up"):
+        with pytest.raises(statews.ConnectionFailed, match="gave up after 2 attempts that"):
             await connection.receive()
         with pytest.raises(statews.ConnectionFailed, match="gave up"):
             await connection.send("x")
@@ -108,7 +111,7 @@ async def test_connect_waits_in_every_living_state_and_raises_when_closed(world:
 
 async def test_a_refusal_that_will_not_change_fails_at_once(world: World) -> None:
     world.scripts = [respond(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")]
-    with pytest.raises(statews.ConnectionFailed, match="403 Forbidden"):
+    with pytest.raises(statews.ConnectionFailed, match=r"1 attempt that .*: .* 403 Forbidden"):
         await connect().__aenter__()
     assert len(world.dials) == 1
 
@@ -121,6 +124,50 @@ async def test_retry_after_is_a_lower_bound(world: World) -> None:
     assert second - first == pytest.approx(21)
 
 
+async def test_retry_after_may_be_a_date_of_our_own_clock(world: World) -> None:
+    until = datetime.now(timezone.utc) + timedelta(minutes=30)
+    date = format_datetime(until, usegmt=True)
+    busy = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {date}\r\n\r\n"
+    world.scripts = [respond(busy.encode()), echo]
+    async with connect():
+        first, second = (at for at, _, _ in world.dials)
+    assert second - first == pytest.approx(30 * 60, abs=60)
+
+
+async def test_a_server_that_restarts_may_spread_its_clients(world: World) -> None:
+    async def restart(link: Link) -> None:
+        await link.close(1012, "retry=5000-9000")
+
+    world.scripts = [accept(restart), echo]
+    async with connect(random=lambda: 0.5) as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        await connection.wait_for(State.OPEN)
+        first, second = (at for at, _, _ in world.dials)
+    assert second - first == pytest.approx(5 + 0.5 * 4, abs=0.1)
+
+
+async def test_a_decision_may_be_to_retry_at_once(world: World) -> None:
+    world.scripts = [refuse, refuse, echo]
+    async with connect(decide=lambda _: statews.RetryNow()):
+        assert [at for at, _, _ in world.dials] == [0, 0, 0]
+
+
+async def test_an_end_decided_before_there_was_a_link_is_a_failure(world: World) -> None:
+    world.scripts = [refuse]
+    with pytest.raises(statews.ConnectionFailed, match="connection refused"):
+        await connect(decide=lambda _: statews.End()).__aenter__()
+    assert len(world.dials) == 1
+
+
+async def test_of_many_errors_the_last_100_are_kept(world: World) -> None:
+    world.scripts = [refuse]
+    backoff = Backoff(first=1, maximum=1, max_attempts=120)
+    with pytest.raises(statews.ConnectionFailed, match="gave up") as caught:
+        await connect(policy=Policy(backoff=backoff)).__aenter__()
+    assert len(world.dials) == 121
+    assert len(caught.value.history) == 100
+
+
 async def test_the_peer_may_end_the_connection_by_intent(world: World) -> None:
     async def goodbye(link: Link) -> None:
         await link.send("goodbye")
@@ -129,17 +176,33 @@ async def test_the_peer_may_end_the_connection_by_intent(world: World) -> None:
     async with connect() as connection:
         assert [message async for message in connection] == ["goodbye"]
         assert connection.state is State.CLOSED
-        with pytest.raises(statews.ConnectionClosed, match="closed"):
+        with pytest.raises(statews.ConnectionClosed, match=r"^the connection is closed$"):
             await connection.send("x")
-        with pytest.raises(statews.ConnectionClosed, match="closed"):
+        with pytest.raises(statews.ConnectionClosed, match=r"^the connection is closed$"):
             await connection.receive()
     assert len(world.dials) == 1
 
 
+async def test_a_decision_is_told_what_was_lost_and_how_long_it_was_there(world: World) -> None:
+    told = []
+
+    def decide(failure: statews.Failure) -> statews.Verdict:
+        told.append((failure.phase, failure.attempt, failure.uptime))
+        return statews.Retry()
+
+    world.scripts = [refuse, echo]
+    world.dial_time = 1
+    async with connect(decide=decide) as connection:
+        await anyio.sleep(4)
+        world.wires[-1].cut()
+        await connection.wait_for(State.BACKING_OFF)
+    assert told == [(Phase.DIALING, 0, None), (Phase.LIVE, 1, pytest.approx(4))]
+
+
 async def test_endpoints_are_tried_in_turn(world: World) -> None:
     world.scripts = [refuse, refuse, refuse, echo]
-    async with connect(["ws://a/", "ws://b/"]):
-        assert [host for _, host, _ in world.dials] == ["a", "b", "a", "b"]
+    async with connect(["ws://a/", "ws://b/", "ws://c/"]):
+        assert [host for _, host, _ in world.dials] == ["a", "b", "c", "a"]
 
 
 async def test_a_decision_that_raises_fails_the_connection_with_its_error(world: World) -> None:
@@ -148,5 +211,8 @@ async def test_a_decision_that_raises_fails_the_connection_with_its_error(world:
     def decide(_: statews.Failure) -> statews.Verdict:
         raise ZeroDivisionError("mine")
 
-    with pytest.raises(statews.ConnectionFailed, match="decide failed with ZeroDivisionError"):
+    with pytest.raises(
+        statews.ConnectionFailed, match="decide failed with ZeroDivisionError"
+    ) as caught:
         await connect(decide=decide).__aenter__()
+    assert isinstance(caught.value.history[-1].__cause__, ZeroDivisionError)

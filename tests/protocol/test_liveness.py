@@ -222,6 +222,28 @@ def test_a_short_nap_and_a_drifting_clock_are_no_sleep() -> None:
         assert watch.look() is WAIT
 
 
+def test_a_sleep_before_the_first_look_is_noticed() -> None:
+    watch = Watch(now=10_000)
+    watch.slept += 60
+    assert watch.look() is PING
+
+
+def test_only_more_than_the_clock_check_is_a_sleep() -> None:
+    watch = Watch()
+    watch.slept += HEARTBEAT.clock_check
+    assert watch.look() is WAIT
+
+
+@pytest.mark.parametrize(("pause", "verdict"), [(40, DEAD), (40.5, PING)])
+def test_only_a_pause_of_more_than_interval_and_timeout_is_a_sleep(
+    pause: float, verdict: Verdict
+) -> None:
+    watch = Watch()
+    watch.liveness.asked(0)
+    watch.now = pause
+    assert watch.look() is verdict
+
+
 def test_a_clock_that_jumps_back_is_no_sleep() -> None:
     watch = Watch()
     watch.slept -= 1000

@@ -38,9 +38,9 @@ async def join(network: Network) -> tuple[MemoryStream, MemoryStream]:
 Play = Callable[[Network, MemoryStream, MemoryStream], Awaitable[None]]
 
 
-def play(backend: Backend, scene: Play, **options: int) -> Network:
+def play(backend: Backend, scene: Play, *, capacity: int = 65536) -> Network:
     async def main() -> Network:
-        network = Network(**options)
+        network = Network(capacity=capacity)
         client, server = await join(network)
         await scene(network, client, server)
         client.close()
