@@ -24,7 +24,7 @@ demo: .venv/.base ## Watch a connection live through lost links
 	@$(BIN)/statews demo
 
 test: .venv/.test ## Run the tests with coverage, then on every other supported Python found
-	$(BIN)/pytest --cov
+	$(BIN)/pytest --cov --numprocesses auto
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 	@$(BIN)/python tools/environments.py test
 

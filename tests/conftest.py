@@ -1,10 +1,28 @@
+"""Backends, and how much is drawn at random.
+
+Hypothesis has no deadline for an example: this machine has other work as well. In CI the
+examples are the same for the same code; elsewhere each run looks for new ones. With
+`STATEWS_TESTS=brief` there are fewer.
+"""
+
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ("pytester", "statews.testing.plugin")
+
+IS_BRIEF = os.environ.get("STATEWS_TESTS") == "brief"
+settings.register_profile(
+    "statews",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    max_examples=25 if IS_BRIEF else 100,
+)
+settings.load_profile("statews")
 
 Backend = tuple[str, dict[str, bool]]
 

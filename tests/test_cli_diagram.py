@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,15 +97,16 @@ def test_help_is_printed(arguments: list[str], capsys: pytest.CaptureFixture[str
     assert "diagram" in capsys.readouterr().out
 
 
-def test_the_package_runs_as_a_program(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["statews", "diagram", "--format", "dot"])
-    with pytest.raises(SystemExit, match=r"^0$"):
-        runpy.run_module("statews", run_name="__main__")
-    assert capsys.readouterr().out.startswith('digraph "lifecycle" {\n')
+def test_the_package_runs_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "statews", "diagram", "--format", "dot"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.startswith('digraph "lifecycle" {\n')
 
 
 def test_importing_the_program_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_module("statews.__main__", run_name="statews.__main__")
+    importlib.import_module("statews.__main__")
     assert capsys.readouterr() == ("", "")

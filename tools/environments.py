@@ -23,6 +23,10 @@ CONSTRAINTS = ROOT / "constraints.txt"
 SUPPORTED = re.findall(r':: (3\.\d+)"', PROJECT.read_text(encoding="utf-8"))  # its classifiers
 
 
+# What is drawn at random is drawn at length on one Python: it hardly depends on which.
+BRIEF = {"STATEWS_TESTS": "brief"}
+
+
 class SetupError(Exception):
     """This machine lacks something; the message says what would help."""
 
@@ -100,7 +104,10 @@ def test_elsewhere() -> bool:
         install(directory, maker, "test")
         say(f"Python {wanted}:")
         tests = subprocess.run(
-            [python_of(directory), "-m", "pytest", "--quiet"], check=False, cwd=ROOT
+            [python_of(directory), "-m", "pytest", "--quiet", "--numprocesses", "auto"],
+            check=False,
+            cwd=ROOT,
+            env=os.environ | BRIEF,
         )
         outcomes[wanted] = "failed" if tests.returncode else "passed"
     say("Other Pythons: " + ", ".join(f"{which} {what}" for which, what in outcomes.items()))

@@ -13,7 +13,8 @@ from typing_extensions import assert_never
 
 from ..errors import LinkDropped
 from ..transport.stream import SocketStream, receive, send
-from .faults import Ending, Passage, wait_flowing
+from .faults import Ending, wait_flowing
+from .passage import Passage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

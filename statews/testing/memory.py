@@ -18,10 +18,12 @@ from anyio.lowlevel import checkpoint
 from ..errors import LinkDropped
 from ..transport.eventloop import loop_clock
 from ..transport.stream import CHUNK, closed, send_each_nowait
-from .faults import Ending, Passage
+from .faults import Ending
+from .passage import Passage
 
 if TYPE_CHECKING:
-    from .faults import Faults, Line, Passing
+    from .faults import Faults, Line
+    from .passage import Passing
 
 __all__ = ["MemoryLink", "MemoryStream"]
 

@@ -27,8 +27,9 @@ from anyio import Event, current_time
 from ..errors import DialError
 from ..transport import network as seam
 from ..transport.stream import closed
-from .faults import Entry, Faults, Passing, wait_flowing
+from .faults import Entry, Faults, wait_flowing
 from .memory import CAPACITY, MemoryLink, MemoryStream
+from .passage import Passing
 from .trace import Trace
 
 if TYPE_CHECKING:

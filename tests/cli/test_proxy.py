@@ -198,6 +198,7 @@ async def test_commands_come_through_a_pipe() -> None:
         proxy.type("latency=0.25@up\nbandwidth=20k\nfreeze@down\ndrop-some=0.5\n")
         proxy.type("cut-after=9@up\nrefuse\nstatus\nheal\nstatus\nquit\n")
         assert await proxy.wait_status() == 0
+        await proxy.wait_line("connections: 0 now, 1 so far; no fault")
         in_force = [
             "latency=0.25@up",
             "bandwidth=20000@up",
@@ -231,6 +232,7 @@ async def test_a_wrong_line_is_told_and_the_next_one_read() -> None:
         complaints = proxy.err.getvalue().splitlines()
         assert len(complaints) == 2
         assert complaints[0].startswith("statews: there is no fault 'freze': did you mean freeze?")
+        await proxy.wait_until(lambda: "SECONDS:FAULT" in proxy.lines[-1])
         shown = "\n".join(proxy.lines)
         assert "a fault, or status, help, quit" in shown
         assert all(f"  {name}" in shown for name in KINDS)
@@ -300,11 +302,11 @@ async def test_on_a_terminal_it_is_commanded_until_ctrl_d() -> None:
             running.type("reset\n")
             with pytest.raises(BrokenResourceError):
                 await stream.receive()
+        await running.wait_line("every link is ended with RST")
         running.type("\x04")
         assert await running.wait_status() == 0
         group.cancel_scope.cancel()
     running.close_input()
-    assert "every link is ended with RST" in running.lines
 
 
 # What goes wrong.

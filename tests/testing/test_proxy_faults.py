@@ -8,7 +8,8 @@ import pytest
 from statews import UsageError
 from statews.protocol.frames import Encoder
 from statews.testing import FaultProxy, Faults
-from statews.testing.faults import RETRANSMISSION, Cut, Ending, Line, Passage, Way
+from statews.testing.faults import RETRANSMISSION, Cut, Ending, Line, Way
+from statews.testing.passage import Passage
 
 from .worlds import SHORT, WHILE, Peer, Play, World
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statews.protocol.frames import Encoder, Opcode
-from statews.testing.faults import Cut, Ending, Line, Passage
+from statews.testing.faults import Cut, Ending, Line
+from statews.testing.passage import Passage
 from statews.testing.tracking import SeenFrame, Tracker
 from tests.protocol.wire import frame
 
