@@ -30,12 +30,13 @@ class Retries:
         retry_at: when the next attempt is due, as `anyio.current_time()`.
     """
 
-    __slots__ = ("_endpoint", "_history", "_refresh", "_settings", "retry_at")
+    __slots__ = ("_endpoint", "_failures", "_history", "_refresh", "_settings", "retry_at")
 
     def __init__(self, settings: Settings) -> None:
         self.retry_at: float = 0.0
         self._settings = settings
         self._history: list[Exception] = []
+        self._failures = 0  # attempts and links lost since the start or the last one that lasted
         self._endpoint = 0  # the next one's place in the turn
         self._refresh = False
 
@@ -47,6 +48,7 @@ class Retries:
     def start_over(self) -> None:
         """Somebody asked for a new start."""
         self._history.clear()
+        self._failures = 0
         self._refresh = False
 
     settle = start_over  # a link has lasted
@@ -66,6 +68,7 @@ class Retries:
     ) -> Event:
         """The event that a loss is, and for `lost` the time of the next attempt."""
         self._remember(error)
+        self._failures += 1
         failure = verdict.Failure(
             error=error,
             phase=phase,
@@ -120,7 +123,7 @@ class Retries:
 
     def failure(self) -> ConnectionFailed:
         """The error for whoever waits for a connection that gave up."""
-        count = f"{len(self._history)} attempt{'s' if len(self._history) > 1 else ''}"
+        count = f"{self._failures} attempt{'s' if self._failures > 1 else ''}"
         return ConnectionFailed(
             self._history, f"gave up after {count} that failed, the last one: {self.last_error}"
         )

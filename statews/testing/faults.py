@@ -321,9 +321,12 @@ class Faults:
         self.entry = entry
         self._changed(f"of a new connection: {entry.value}")
 
+    def _count_accepted(self) -> None:
+        """A connection has come and was not refused."""
+        self.accepted += 1
+
     def _admit(self) -> Entry:
         """What becomes of the connection that has just come."""
-        self.accepted += 1
         if self.drop_share and self._random() < self.drop_share:
             return Entry.RESET
         return self.entry

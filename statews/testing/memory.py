@@ -106,7 +106,7 @@ class Pipe:
             self._pieces.clear()
             self.size = 0
         self.ending = how
-        self.is_cut = True
+        self.is_cut = not keeps
         self._ends = self._arrives if self._pieces else -math.inf
         self.notify()
 
@@ -143,10 +143,15 @@ class Pipe:
             return math.inf
         return self._pieces[0][0] if self._pieces else self._ends
 
+    def reset_at(self) -> float:
+        """When a reset arrives; infinite if none is on its way, or a frozen line holds it."""
+        is_held = self.line.is_frozen and not self.is_cut
+        return self._ends if self.ending is Ending.RST and not is_held else math.inf
+
     @property
     def is_reset(self) -> bool:
-        """Whether it ends with a reset, though that may still be under way."""
-        return self.ending is Ending.RST
+        """Whether a reset has arrived."""
+        return self.reset_at() <= self.clock()
 
 
 class MemoryStream:
@@ -179,10 +184,14 @@ class MemoryStream:
         """See `ByteStream`."""
         self._link.expire()
         pipe = self.outgoing
-        if self.is_closed or self.incoming.is_reset or pipe.ending is not None:
+        if self._is_over():
             raise LinkDropped("the link broke while sending: broken pipe")
         room = pipe.capacity - pipe.size
         return self._link.carry(self, pipe, bytes(data[:room])) if room > 0 else 0
+
+    def _is_over(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self.is_closed or self.incoming.is_reset or self.outgoing.ending is not None
 
     def send_pieces_nowait(self, pieces: Sequence[bytes | memoryview]) -> int:
         """See `ByteStream`."""
@@ -206,8 +215,8 @@ class MemoryStream:
     async def wait_writable(self) -> None:
         """See `ByteStream`."""
         pipe = self.outgoing
-        while pipe.size >= pipe.capacity and pipe.ending is None and not self.is_closed:
-            with CancelScope(deadline=self._link.expires):
+        while pipe.size >= pipe.capacity and not self._is_over():
+            with CancelScope(deadline=min(self._link.expires, self.incoming.reset_at())):
                 await pipe.changed.wait()
             self._link.expire()
         await checkpoint()

@@ -60,9 +60,9 @@ class Dial:
 class MemoryAcceptor:
     """An address of a `Network` on which connections are accepted."""
 
-    def __init__(self, network: Network, host: str, port: int) -> None:
+    def __init__(self, network: Network, address: tuple[str, int]) -> None:
         self._network = network
-        self._address = (host, port)
+        self._address = address
         self._waiting: deque[MemoryLink] = deque()
         self._changed = Event()
         self._is_closed = False
@@ -124,7 +124,6 @@ class Network(Faults):
         self._acceptors: dict[tuple[str, int], MemoryAcceptor] = {}
         self._tokens: list[Token[seam.Network]] = []
         self._next_port = FIRST_PORT
-        self._made = 0
 
     def __enter__(self) -> Self:
         """Take the place of the system's network, for this task and those it starts."""
@@ -166,7 +165,7 @@ class Network(Faults):
             await wait_flowing(line)
             await anyio.sleep(line.delay(self._random))
         entry = self._admit()
-        acceptor = self._acceptors.get((host, port))
+        acceptor = self._acceptors.get(_address(host, port), self._acceptors.get(("", port)))
         if entry is Entry.REFUSE or (acceptor is None and entry is not Entry.SILENT):
             self.trace.note("client", f"-> {host}:{port} refused")
             raise DialError(f"could not connect to {host} port {port}: connection refused")
@@ -175,11 +174,11 @@ class Network(Faults):
     def _open(
         self, host: str, port: int, entry: Entry, acceptor: MemoryAcceptor | None
     ) -> MemoryStream:
-        self._made += 1
+        self._count_accepted()
         link = MemoryLink(
             self,
             self._random,
-            number=self._made,
+            number=self.accepted,
             capacity=self.capacity,
             drop_after=self._drop_after if entry is Entry.DROP else math.inf,
             is_silent=entry is Entry.SILENT,
@@ -205,9 +204,10 @@ class Network(Faults):
         await anyio.lowlevel.checkpoint()
         if not port:
             port, self._next_port = self._next_port, self._next_port + 1
-        if (host, port) in self._acceptors:
+        address = _address(host, port)
+        if address in self._acceptors:
             raise OSError(errno.EADDRINUSE, f"{host}:{port} is in use already")
-        acceptor = self._acceptors[host, port] = MemoryAcceptor(self, host, port)
+        acceptor = self._acceptors[address] = MemoryAcceptor(self, address)
         return [acceptor]
 
     def release(self, address: tuple[str, int]) -> None:
@@ -231,3 +231,11 @@ class Network(Faults):
         self.trace.note("network", what)
         for link in self.living:
             link.notify()
+
+
+def _address(host: str, port: int) -> tuple[str, int]:
+    """A host by its one name: `""` for every host, and this machine has many names."""
+    host = host.lower()
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - nothing is bound
+        return "", port
+    return "127.0.0.1" if host in {"localhost", "::1"} else host, port

@@ -41,17 +41,19 @@ class Tape:
         given: for each decision, which of the remaining tasks comes next.
 
     Attributes:
+        was_started: whether orders counted at all.
         decisions: those that were taken, and how many choices there were for each.
     """
 
     def __init__(self, given: tuple[int, ...] = ()) -> None:
         self._given = given
         self._is_running = False
+        self.was_started: bool = False
         self.decisions: list[tuple[int, int]] = []
 
     def start(self) -> None:
         """From here on, orders count."""
-        self._is_running = True
+        self._is_running = self.was_started = True
 
     def stop(self) -> None:
         """From here on, birth decides again."""

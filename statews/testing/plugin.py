@@ -15,12 +15,14 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import pytest
 
+from ..errors import UsageError
 from .history import History
 from .network import Network
 from .schedule import Schedule
@@ -41,6 +43,29 @@ MARKERS: Final = (
 )
 
 
+def _installed() -> Sequence[Backend]:
+    return BACKENDS if find_spec("trio") is not None else ("asyncio",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the marker says.
+
+    Attributes:
+        backends: on which event loops; by default on those that are installed.
+        seeds: how many are tried.
+        limit: virtual seconds after which the test counts as hung.
+    """
+
+    backends: Sequence[Backend] = field(default_factory=_installed)
+    seeds: int = 1
+    limit: float = LIMIT
+
+    def __post_init__(self) -> None:
+        if isinstance(self.backends, str) or not set(self.backends) <= set(BACKENDS):
+            raise TypeError(f"expected backends to be some of {BACKENDS}, got {self.backends!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """How a test runs.
@@ -54,6 +79,7 @@ class Setting:
     seed: int
 
 
+MARKS: Final = frozenset({"statews", "statews_faults"})
 TRACE: Final = pytest.StashKey[Trace]()
 NETWORK: Final = pytest.StashKey[Network]()
 
@@ -77,16 +103,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have a marked test run once for each backend and seed."""
-    marker = _marker(metafunc.definition)
-    if marker is None:
+    options = _options_of(metafunc.definition)
+    if options is None:
         return
     if not inspect.iscoroutinefunction(metafunc.function):
-        pytest.fail(f"{metafunc.definition.nodeid} is marked for virtual time, and not async")
+        if any(mark.name in MARKS for mark in metafunc.definition.own_markers):
+            pytest.fail(f"{metafunc.definition.nodeid} is marked for virtual time, and not async")
+        return  # the mark is the module's, and meant for others
     first = cast("int", metafunc.config.getoption("--statews-seed"))
     settings = [
         Setting(backend=backend, seed=first + number)
-        for backend in cast("Sequence[Backend]", marker.get("backends", BACKENDS))
-        for number in range(marker.get("seeds", 1))
+        for backend in options.backends
+        for number in range(options.seeds)
     ]
     ids = [f"{each.backend}-{each.seed}" if each.seed else each.backend for each in settings]
     if "statews_setting" not in metafunc.fixturenames:
@@ -94,12 +122,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("statews_setting", settings, ids=ids)
 
 
-def _marker(node: pytest.Item | Any) -> dict[str, Any] | None:  # noqa: ANN401 - FunctionDefinition
+def _options_of(node: pytest.Item) -> Options | None:
     """What `statews` says of a test; None: it is not one of ours."""
     marker = node.get_closest_marker("statews")
-    if marker is not None:
-        return dict(marker.kwargs)
-    return {} if node.get_closest_marker("statews_faults") is not None else None
+    if marker is None:
+        return Options() if node.get_closest_marker("statews_faults") is not None else None
+    try:
+        return Options(*marker.args, **marker.kwargs)
+    except TypeError as error:
+        pytest.fail(f"@pytest.mark.statews of {node.nodeid}: {error}")
 
 
 @pytest.fixture
@@ -117,7 +148,9 @@ def statews_history() -> History:
 def _network(item: pytest.Item) -> Network:
     if NETWORK not in item.stash:
         setting = _setting(item)
-        item.stash[NETWORK] = Network(seed=0 if setting is None else setting.seed)
+        if setting is None:
+            raise UsageError(f"{item.nodeid} needs @pytest.mark.statews to run in a network")
+        item.stash[NETWORK] = Network(seed=setting.seed)
         item.stash[TRACE] = item.stash[NETWORK].trace
     return item.stash[NETWORK]
 
@@ -131,12 +164,10 @@ def _setting(item: pytest.Item) -> Setting | None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test of ours."""
     setting = _setting(pyfuncitem)
-    marker = _marker(pyfuncitem)
-    if setting is None or marker is None:
+    options = _options_of(pyfuncitem)
+    if setting is None or options is None:
         return None
-    arguments = {
-        name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters
-    }
+    arguments = {name: pyfuncitem.funcargs[name] for name in _argument_names(pyfuncitem)}
     faults = [
         text
         for mark in pyfuncitem.iter_markers("statews_faults")
@@ -144,8 +175,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     ]
     play = functools.partial(pyfuncitem.obj, **arguments)
     main = functools.partial(_within, _network(pyfuncitem), Schedule.parse(faults), play)
-    run(main, backend=setting.backend, seed=setting.seed, limit=marker.get("limit", LIMIT))
+    run(main, backend=setting.backend, seed=setting.seed, limit=options.limit)
     return True
+
+
+def _argument_names(item: pytest.Function) -> Sequence[str]:
+    """The fixtures that the test itself takes: pytest knows which parameters are none."""
+    names: Sequence[str] = vars(item)["_fixtureinfo"].argnames
+    return names
 
 
 async def _within(

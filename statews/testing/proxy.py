@@ -121,6 +121,7 @@ class FaultProxy(Faults):
         with contextlib.suppress(LinkDropped):  # it was closed
             while True:
                 client, _ = await acceptor.accept()
+                self._count_accepted()
                 assert isinstance(client, CarrierStream)  # noqa: S101 - `_listen` has said so
                 self._group.start_soon(self._carry, client, self._admit())
 

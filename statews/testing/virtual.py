@@ -56,13 +56,21 @@ def run(
         HangError: it did not end; the error tells where each task is.
         UsageError: there is no such backend, or it is not installed.
     """
+    with _seeded(seed):
+        try:
+            return _run(main, backend, Sampled(seed), limit)
+        except BaseException as error:
+            add_note(error, f"on {backend}, with seed {seed}")
+            raise
+
+
+@contextmanager
+def _seeded(seed: int) -> Generator[None]:
+    """Have the `random` module draw from a seed, and go on afterwards as if it had not."""
     chance = random.getstate()
     random.seed(seed)
     try:
-        return _run(main, backend, Sampled(seed), limit)
-    except BaseException as error:
-        add_note(error, f"on {backend}, with seed {seed}")
-        raise
+        yield
     finally:
         random.setstate(chance)
 
@@ -91,16 +99,21 @@ def explore(
 
     Raises:
         Exception: what `main` raised, with a note that names the order.
+        UsageError: `main` never called `Tape.start`.
     """
     given: tuple[int, ...] | None = tuple(map(int, first.split("-"))) if first else ()
     tried = 0
     while given is not None and tried < most:
         tape = Tape(given)
-        try:
-            _run(partial(main, tape), "trio", tape, limit)
-        except BaseException as error:
-            add_note(error, f"in order {'-'.join(str(choice) for choice, _ in tape.decisions)}")
-            raise
+        with _seeded(0):
+            try:
+                _run(partial(main, tape), "trio", tape, limit)
+            except BaseException as error:
+                order = "-".join(str(choice) for choice, _ in tape.decisions)
+                add_note(error, f"in order {order}")
+                raise
+        if not tape.was_started:
+            raise UsageError("expected main to call start() of the Tape that it is given")
         tried += 1
         given = tape.next()
     return tried

@@ -30,7 +30,7 @@ class TCPAcceptor:
     """A listening socket. `accept` is called by one task at a time.
 
     Args:
-        sock: bound; it begins to listen.
+        sock: bound; it begins to listen, and is closed if it cannot.
         user_timeout: for each connection, see `tune`.
         wrap: makes the stream of a connection.
     """
@@ -42,7 +42,11 @@ class TCPAcceptor:
         user_timeout: float | None = None,
         wrap: Callable[[socket.socket], SocketStream] = socket_stream,
     ) -> None:
-        sock.listen(BACKLOG)
+        try:
+            sock.listen(BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
         self._socket = sock
         self._user_timeout = user_timeout
         self._wrap = wrap

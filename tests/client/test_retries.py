@@ -79,6 +79,23 @@ async def test_max_attempts_counts_reconnects_in_a_row(world: World) -> None:
     assert [type(error) for error in caught.value.history] == [statews.DialError] * 4
 
 
+async def test_every_attempt_is_counted_and_the_latest_errors_are_kept(world: World) -> None:
+    world.scripts = [refuse]
+    with pytest.raises(statews.ConnectionFailed, match="gave up after 121 attempts") as caught:
+        await connect(policy=Policy(backoff=Backoff(max_attempts=120))).__aenter__()
+    assert len(caught.value.history) == 100
+
+
+async def test_a_decision_that_fails_is_no_attempt_of_its_own(world: World) -> None:
+    def decide(_: statews.Failure) -> statews.Verdict:
+        raise ZeroDivisionError
+
+    world.scripts = [refuse]
+    with pytest.raises(statews.ConnectionFailed, match="gave up after 1 attempt that") as caught:
+        await connect(decide=decide).__aenter__()
+    assert len(caught.value.history) == 2
+
+
 async def test_failed_can_be_left_by_connect(world: World) -> None:
     world.scripts = [refuse, refuse, echo]
     policy = Policy(backoff=Backoff(max_attempts=1))

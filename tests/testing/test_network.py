@@ -322,3 +322,78 @@ def test_connections_and_listeners_meet_in_it_and_leave_nothing(
     assert network.links == 0
     assert any("text of 5 bytes 'hello'" in line for line in network.trace.lines)
     assert any("frozen, both" in line for line in network.trace.lines)
+
+
+def test_a_reset_is_held_up_like_anything_else(backend: Backend) -> None:
+    async def scene(network: Network, client: MemoryStream, server: MemoryStream) -> None:
+        network.freeze()
+        server.abort()
+        assert client.send_nowait(b"half-open") == 9
+        assert not client.is_readable()
+        network.slow(latency=5)
+        network.thaw()
+        with pytest.raises(LinkDropped, match="broken pipe"):
+            client.send_nowait(b"x")
+
+    play(backend, scene)
+
+
+@pytest.mark.parametrize("act", [MemoryStream.close, MemoryStream.abort])
+@pytest.mark.parametrize("latency", [0.0, 7.0])
+def test_a_writer_that_waits_is_woken_by_a_reset(
+    backend: Backend, act: Callable[[MemoryStream], None], latency: float
+) -> None:
+    async def scene(network: Network, client: MemoryStream, server: MemoryStream) -> None:
+        client.send_nowait(bytes(10))
+        network.slow(latency=latency)
+        began = current_time()
+
+        async def leave() -> None:
+            await anyio.sleep(1)
+            act(server)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(leave)
+            await client.wait_writable()
+        assert current_time() - began == pytest.approx(1 + latency)
+        with pytest.raises(LinkDropped, match="broken pipe"):
+            client.send_nowait(b"x")
+
+    play(backend, scene, capacity=10)
+
+
+def test_a_cut_behind_frozen_bytes_waits_with_them(backend: Backend) -> None:
+    async def scene(network: Network, client: MemoryStream, server: MemoryStream) -> None:
+        network.freeze()
+        client.send_nowait(b"held")
+        network.cut_after(0, Way.UP)
+        client.send_nowait(b"z")
+        assert not server.is_readable()
+        network.thaw()
+        assert await receive(server) == b"held"
+        with pytest.raises(LinkDropped):
+            await receive(server)
+
+    play(backend, scene)
+
+
+@pytest.mark.parametrize(
+    ("listened", "dialled"),
+    [
+        ("localhost", "127.0.0.1"),
+        ("127.0.0.1", "LocalHost"),
+        ("0.0.0.0", "a.example"),  # noqa: S104 - in memory
+        ("::", "::1"),
+    ],
+)
+def test_a_host_has_many_names(backend: Backend, listened: str, dialled: str) -> None:
+    async def main() -> None:
+        network = Network()
+        await network.listen_tcp(listened, PORT)
+        (await network.connect_tcp(dialled, PORT)).abort()
+        assert network.accepted == 1
+        with pytest.raises(DialError, match="refused"):
+            await network.connect_tcp(dialled, PORT + 1)
+        assert network.accepted == 1
+
+    run(main, backend=backend)

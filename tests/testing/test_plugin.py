@@ -169,6 +169,91 @@ def test_what_cannot_be_marked_is_told(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*marked for virtual time, and not async*"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ("seed=5", "*unexpected keyword argument 'seed'*"),
+        ("'trio'", "*positional argument*"),
+        ("backends='trio'", "*expected backends to be some of*got 'trio'*"),
+        ("backends=['curio']", "*expected backends to be some of*"),
+    ],
+)
+def test_a_wrong_mark_is_told(pytester: pytest.Pytester, arguments: str, match: str) -> None:
+    result = tried(
+        pytester,
+        f"""
+@pytest.mark.statews({arguments})
+async def test_it():
+    pass
+""",
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([match])
+
+
+def test_a_modules_mark_leaves_its_other_tests_alone(pytester: pytest.Pytester) -> None:
+    result = tried(
+        pytester,
+        """
+pytestmark = pytest.mark.statews
+
+async def test_it():
+    await anyio.sleep(1000)
+
+def test_that():
+    pass
+""",
+    )
+    result.assert_outcomes(passed=3)
+
+
+def test_a_test_may_have_parameters_that_are_no_fixtures(pytester: pytest.Pytester) -> None:
+    result = tried(
+        pytester,
+        """
+from unittest import mock
+
+@pytest.mark.statews
+@pytest.mark.parametrize("number", [1])
+async def test_it(statews_network, number, tmp_path, other=3):
+    assert (number, other) == (1, 3)
+
+@pytest.mark.statews
+@mock.patch("os.getcwd")
+async def test_patched(getcwd):
+    assert isinstance(getcwd, mock.Mock)
+""",
+    )
+    result.assert_outcomes(passed=4)
+
+
+def test_without_trio_a_marked_test_runs_on_asyncio(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("statews.testing.plugin.find_spec", {}.get)
+    result = tried(
+        pytester,
+        """
+@pytest.mark.statews
+async def test_it():
+    await anyio.sleep(1000)
+""",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_a_network_needs_the_mark(pytester: pytest.Pytester) -> None:
+    result = tried(
+        pytester,
+        """
+def test_it(statews_network):
+    pass
+""",
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*UsageError*needs @pytest.mark.statews*"])
+
+
 def test_a_wrong_fault_is_told(pytester: pytest.Pytester) -> None:
     result = tried(
         pytester,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -90,6 +91,26 @@ def test_every_order_is_tried_once() -> None:
 
     assert explore(main) == len(orders)
     assert set(orders) == set(itertools.permutations(range(3)))
+
+
+def test_orders_that_never_count_are_no_success() -> None:
+    async def main(_: Tape) -> None:
+        await order_of(4)
+
+    with pytest.raises(UsageError, match="call start"):
+        explore(main)
+
+
+@backends
+def test_chance_comes_from_the_seed_and_goes_on_as_if_nothing_had_been(backend: Backend) -> None:
+    async def main() -> float:
+        await checkpoint()
+        return random.random()  # noqa: S311
+
+    state = random.getstate()
+    drawn = [run(main, backend=backend, seed=seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert random.getstate() == state
 
 
 def test_no_more_orders_are_tried_than_asked_for() -> None:

@@ -575,3 +575,10 @@ async def test_a_storm_of_connections_is_served() -> None:
     async with listen(echo) as listener, anyio.create_task_group() as group:
         for _ in range(100):
             group.start_soon(check_echo, url_of(listener))
+
+
+def test_a_socket_that_cannot_listen_is_closed() -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with pytest.raises(OSError, match="not supported"):
+        TCPAcceptor(sock)
+    assert sock.fileno() == -1
