@@ -36,9 +36,8 @@ class Retries:
         self.retry_at: float = 0.0
         self._settings = settings
         self._history: list[Exception] = []
-        self._failures = 0  # attempts and links lost since the start or the last one that lasted
         self._endpoint = 0  # the next one's place in the turn
-        self._refresh = False
+        self.start_over()
 
     @property
     def last_error(self) -> Exception | None:
@@ -48,7 +47,7 @@ class Retries:
     def start_over(self) -> None:
         """Somebody asked for a new start."""
         self._history.clear()
-        self._failures = 0
+        self._failures = 0  # attempts and links lost since then
         self._refresh = False
 
     settle = start_over  # a link has lasted
