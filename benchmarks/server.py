@@ -3,7 +3,8 @@
 The path of the request says what a connection is for; KIND is ``text`` or ``binary``:
 
 * ``/flood/KIND/SIZE``: unmasked frames, encoded once, as fast as the client reads;
-* ``/sink/KIND/BYTES``: discards what comes, and answers every BYTES with one small frame;
+* ``/sink/KIND/BYTES``: discards what comes, answers pings, and every BYTES of other frames with
+  one small frame;
 * ``/echo``: sends every short frame back;
 * ``/idle``: the opening handshake and nothing more.
 
@@ -137,11 +138,23 @@ class Server:
         return ready
 
     def _sink(self, sock: socket.socket, every: int, acknowledgement: bytes) -> Handler:
-        missing = every
+        missing, pending, skipped = every, b"", 0
 
         def ready() -> None:
-            nonlocal missing
-            missing -= self._discard(sock)
+            nonlocal missing, pending, skipped
+            data = pending + _received(sock)
+            at, counted = skipped, len(data) - len(pending)
+            while (header := _masked_header(data, at)) is not None:
+                start, stop = header
+                if data[at] == _PING:
+                    if len(data) < stop:
+                        break
+                    payload = apply_mask(data[start:stop], data[start - 4 : start])
+                    sock.send(frame(_PONG, payload))
+                    counted -= stop - at
+                at = stop
+            pending, skipped = data[at:], max(0, at - len(data))
+            missing -= counted
             while missing <= 0:
                 missing += every
                 sock.send(acknowledgement)
@@ -174,6 +187,20 @@ class Server:
         if not count:
             raise ConnectionResetError
         return count
+
+
+def _masked_header(data: bytes, at: int) -> tuple[int, int] | None:
+    """Where the payload of the frame at `at` begins and ends; None if its header is not there."""
+    if len(data) < at + 6:
+        return None
+    size = data[at + 1] & 0x7F
+    start = at + 6
+    if size > 125:
+        start += 2 if size == 126 else 8
+        if len(data) < start:
+            return None
+        size = int.from_bytes(data[at + 2 : start - 4], "big")
+    return start, start + size
 
 
 def _received(sock: socket.socket) -> bytes:

@@ -4,12 +4,14 @@ import logging as _logging
 
 from .client.changes import Change, Changes, Snapshot
 from .client.connection import Connection, connect
+from .client.receipts import Receipt
 from .client.settings import Attempt
 from .errors import (
     BusyError,
     CertificateError,
     ConnectionClosed,
     ConnectionFailed,
+    DeliveryError,
     DialError,
     FrameError,
     HandshakeError,
@@ -18,6 +20,7 @@ from .errors import (
     LinkDropped,
     LinkError,
     OpeningTimeout,
+    OutboxFullError,
     PeerError,
     PeerSilent,
     RefusedEventError,
@@ -26,8 +29,21 @@ from .errors import (
     UsageError,
 )
 from .lifecycle import Phase, State
-from .policy import Backoff, Deflate, Heartbeat, Jitter, Limits, Policy, Timeouts
+from .policy import (
+    Acknowledged,
+    AtLimit,
+    Backoff,
+    Deflate,
+    Delivery,
+    Heartbeat,
+    Jitter,
+    Limits,
+    Outbox,
+    Policy,
+    Timeouts,
+)
 from .protocol.frames import Message
+from .protocol.outbox import ReceiptState
 from .protocol.verdict import (
     End,
     Fail,
@@ -49,6 +65,8 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 __version__ = "0.1.0"
 
 __all__ = [
+    "Acknowledged",
+    "AtLimit",
     "Attempt",
     "Backoff",
     "BusyError",
@@ -59,6 +77,8 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionFailed",
     "Deflate",
+    "Delivery",
+    "DeliveryError",
     "DialError",
     "End",
     "Fail",
@@ -77,10 +97,14 @@ __all__ = [
     "Message",
     "NextEndpoint",
     "OpeningTimeout",
+    "Outbox",
+    "OutboxFullError",
     "PeerError",
     "PeerSilent",
     "Phase",
     "Policy",
+    "Receipt",
+    "ReceiptState",
     "Refresh",
     "RefusedEventError",
     "Retry",

@@ -1,8 +1,8 @@
 """The error tree: whose fault it was, and the facts as attributes.
 
 `UsageError` is yours, `PeerError` the peer's, `LinkError` the link's (it may be
-retried), `ConnectionFailed` what remains when the policy gave up, and
-`ConnectionClosed` nobody's: a fact.
+retried), `StoreError` the disk's, `ConnectionFailed` what remains when the policy
+gave up, and `ConnectionClosed` nobody's: a fact.
 """
 
 from __future__ import annotations
@@ -121,6 +121,52 @@ class LinkClosed(LinkError):
 
 class HookError(LinkError):
     """A callable of yours failed during an attempt; its exception is the cause."""
+
+
+class OutboxFullError(StatewsError):
+    """The outbox is at its limit, and `AtLimit.RAISE` says what then. The message is not in it."""
+
+
+class DeliveryError(StatewsError):
+    """A message was not delivered, or nobody can say whether it was.
+
+    Attributes:
+        state: what became of it: "expired", "dropped" or "in-doubt".
+        reason: why.
+    """
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(f"the message is {state.replace('-', ' ')}: {reason}")
+        self.state = state
+        self.reason = reason
+
+
+class StoreError(StatewsError):
+    """What is kept on disk could not be read or written; what was to be saved is kept in memory.
+
+    Attributes:
+        path: the file of the store.
+    """
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class StoreFullError(StoreError):
+    """There is no room on the disk."""
+
+
+class StoreReadOnlyError(StoreError):
+    """This process may not write the file, or not into its directory."""
+
+
+class StoreCorruptError(StoreError):
+    """The file is damaged, of another application or of another version; it is left as it is."""
+
+
+class StoreBusyError(StoreError):
+    """Somebody has the file open, here or in another process."""
 
 
 class ConnectionFailed(StatewsError):

@@ -14,7 +14,19 @@ from typing import Final
 
 from .errors import UsageError
 
-__all__ = ["Backoff", "Deflate", "Heartbeat", "Jitter", "Limits", "Policy", "Timeouts"]
+__all__ = [
+    "Acknowledged",
+    "AtLimit",
+    "Backoff",
+    "Deflate",
+    "Delivery",
+    "Heartbeat",
+    "Jitter",
+    "Limits",
+    "Outbox",
+    "Policy",
+    "Timeouts",
+]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -190,6 +202,92 @@ class Deflate:
         _check(self, "threshold_bytes", int, "a whole number of 0 or more", lambda x: x >= 0)
 
 
+class AtLimit(str, Enum):
+    """What `send` does with a full outbox."""
+
+    WAIT = "wait"  # until there is room
+    RAISE = "raise"  # OutboxFullError
+    DROP_OLDEST = "drop-oldest"  # the one that has waited longest makes room
+    DROP_NEWEST = "drop-newest"  # the one that is being sent
+    CONFLATE = "conflate"  # full or not, a message replaces the waiting one of its key
+
+    __str__ = str.__str__
+
+
+class Delivery(str, Enum):
+    """What becomes of what was written to a link that was lost before it was acknowledged."""
+
+    AT_MOST_ONCE = "at-most-once"  # its receipt says that it is in doubt
+    AT_LEAST_ONCE = "at-least-once"  # it is sent again, before what was sent later
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """The application's own acknowledgements, for a server that sends some.
+
+    A message then stays in the outbox until its acknowledgement comes, and is sent again, in
+    order, on every new link until then.
+
+    Attributes:
+        id: what identifies a message that is sent; None if it is not going to be acknowledged,
+            and so settled as soon as it is written. It must be hashable.
+        acked: what a message that came in acknowledges: an id or a list of ids; None if it is
+            no acknowledgement, and so delivered.
+        is_cumulative: whether an id acknowledges everything that was sent before it as well.
+    """
+
+    id: Callable[[str | bytes], object]
+    acked: Callable[[str | bytes], object]
+    is_cumulative: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("id", "acked"):
+            if not callable(getattr(self, name)):
+                raise _wrong(self, name, "a function of a message")
+        _check_is(self, "is_cumulative", bool, "True or False")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbox:
+    """What is kept of the messages that are sent, and for how long.
+
+    Attributes:
+        messages: the most messages it holds, waiting and unacknowledged together.
+        size_bytes: their payloads together; one message always has room in an empty outbox.
+        at_limit: what `send` does when it is full.
+        time_to_live: a message that is not written so many seconds after it was sent expires;
+            None: never. `send` may say otherwise.
+        delivery: what becomes of messages in doubt.
+        fence_after: a ping that covers all messages before it goes out so many seconds after the
+            first of them, sooner if somebody waits; its pong acknowledges them (RFC 6455
+            section 5.5.3: frames are taken in in order).
+        acknowledged: the application's own acknowledgements, instead of pings; they call for
+            `Delivery.AT_LEAST_ONCE`.
+    """
+
+    messages: int = 10_000
+    size_bytes: int = 16 * MIB
+    at_limit: AtLimit = AtLimit.WAIT
+    time_to_live: float | None = None
+    delivery: Delivery = Delivery.AT_MOST_ONCE
+    fence_after: float = 0.2
+    acknowledged: Acknowledged | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, "messages size_bytes", int, "a whole number above 0", _is_duration)
+        _check_is(self, "at_limit", AtLimit, "one of AtLimit")
+        if self.time_to_live is not None:
+            _check(self, "time_to_live", float, "above 0 seconds, or None", _is_duration)
+        _check_is(self, "delivery", Delivery, "one of Delivery")
+        _check(self, "fence_after", float, "above 0 seconds", _is_duration)
+        _check_is(self, "acknowledged", (Acknowledged, NoneType), "an Acknowledged, or None")
+        if self.acknowledged is not None and self.delivery is not Delivery.AT_LEAST_ONCE:
+            right = "Delivery.AT_LEAST_ONCE where the application acknowledges"
+            raise _wrong(self, "delivery", right)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything that decides how a connection lives. The defaults suit a long-lived client.
@@ -199,6 +297,7 @@ class Policy:
         heartbeat: how a silent peer is found; None leaves that to TCP.
         timeouts: the deadlines of opening and closing.
         limits: what a peer may make us hold.
+        outbox: what is kept of the messages that are sent.
         deflate: offer compression; None, the default, does not.
     """
 
@@ -206,6 +305,7 @@ class Policy:
     heartbeat: Heartbeat | None = field(default_factory=Heartbeat)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    outbox: Outbox = field(default_factory=Outbox)
     deflate: Deflate | None = None
 
     def __post_init__(self) -> None:
@@ -213,4 +313,5 @@ class Policy:
         _check_is(self, "heartbeat", (Heartbeat, NoneType), "a Heartbeat, or None for none")
         _check_is(self, "timeouts", Timeouts, "a Timeouts")
         _check_is(self, "limits", Limits, "a Limits")
+        _check_is(self, "outbox", Outbox, "an Outbox")
         _check_is(self, "deflate", (Deflate, NoneType), "a Deflate, or None for none")

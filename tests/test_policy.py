@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from statews.errors import UsageError
-from statews.policy import Backoff, Deflate, Heartbeat, Jitter, Limits, Policy, Timeouts
+from statews.policy import (
+    Acknowledged,
+    AtLimit,
+    Backoff,
+    Deflate,
+    Delivery,
+    Heartbeat,
+    Jitter,
+    Limits,
+    Outbox,
+    Policy,
+    Timeouts,
+)
 
-SETTINGS = (Backoff, Heartbeat, Timeouts, Limits, Deflate, Policy)
+T = TypeVar("T")
+
+SETTINGS = (Backoff, Heartbeat, Timeouts, Limits, Deflate, Acknowledged, Outbox, Policy)
+NAMED = Acknowledged(id=hash, acked=len)
+REQUIRED: dict[Callable[..., Any], dict[str, Any]] = {Acknowledged: {"id": hash, "acked": len}}
+TOGETHER: dict[tuple[type, str], dict[str, Any]] = {  # what a value is right with
+    (Backoff, "first"): {"maximum": 1e9},
+    (Outbox, "acknowledged"): {"delivery": Delivery.AT_LEAST_ONCE},
+}
 NAN, INF = math.nan, math.inf
 
 FINITE = "finite and above 0 seconds"
@@ -42,10 +63,21 @@ RIGHT: dict[tuple[type, str], tuple[Any, ...]] = {
     (Deflate, "window_bits"): (9, 15),
     (Deflate, "context_takeover"): (True, False),
     (Deflate, "threshold_bytes"): (0, 10**6),
+    (Acknowledged, "id"): (str, lambda _: None),
+    (Acknowledged, "acked"): (str, lambda _: None),
+    (Acknowledged, "is_cumulative"): (True, False),
+    (Outbox, "messages"): (1, 10**9),
+    (Outbox, "size_bytes"): (1, 2**40),
+    (Outbox, "at_limit"): tuple(AtLimit),
+    (Outbox, "time_to_live"): (None, 1e-9, 1, INF),
+    (Outbox, "delivery"): tuple(Delivery),
+    (Outbox, "fence_after"): (0.001, 1, INF),
+    (Outbox, "acknowledged"): (None, NAMED),
     (Policy, "backoff"): (Backoff(first=2),),
     (Policy, "heartbeat"): (None, Heartbeat(interval=2)),
     (Policy, "timeouts"): (Timeouts(opening=2),),
     (Policy, "limits"): (Limits(redirects=2),),
+    (Policy, "outbox"): (Outbox(messages=2),),
     (Policy, "deflate"): (None, Deflate(level=2)),
 }
 
@@ -80,10 +112,24 @@ WRONG: dict[tuple[type, str], tuple[str, tuple[Any, ...]]] = {
     (Deflate, "window_bits"): (r"a whole number from 9 to 15 \(zlib", (*NOT_WHOLE, 8, 16)),
     (Deflate, "context_takeover"): ("True or False", (1, 0, None, "yes")),
     (Deflate, "threshold_bytes"): (COUNT, (*NOT_WHOLE, -1)),
+    (Acknowledged, "id"): ("a function of a message", (None, "id", 5)),
+    (Acknowledged, "acked"): ("a function of a message", (None, "id", 5)),
+    (Acknowledged, "is_cumulative"): ("True or False", (1, 0, None, "yes")),
+    (Outbox, "messages"): (SIZE, (*NOT_WHOLE, 0, -1)),
+    (Outbox, "size_bytes"): (SIZE, (*NOT_WHOLE, 0, -1)),
+    (Outbox, "at_limit"): ("one of AtLimit", ("wait", 1, None, AtLimit)),
+    (Outbox, "time_to_live"): (
+        "above 0 seconds, or None",
+        (*[wrong for wrong in NO_NUMBER if wrong is not None], 0, -1, NAN),
+    ),
+    (Outbox, "delivery"): ("one of Delivery", ("at-most-once", 1, None, Delivery)),
+    (Outbox, "fence_after"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
+    (Outbox, "acknowledged"): ("an Acknowledged, or None", (True, hash, Acknowledged)),
     (Policy, "backoff"): ("a Backoff", (None, 5, Timeouts(), Backoff)),
     (Policy, "heartbeat"): ("a Heartbeat, or None for none", (30, "on", True, Heartbeat)),
     (Policy, "timeouts"): ("a Timeouts", (None, 5, Backoff())),
     (Policy, "limits"): ("a Limits", (None, 5, Backoff())),
+    (Policy, "outbox"): ("an Outbox", (None, 5, Backoff(), Outbox)),
     (Policy, "deflate"): ("a Deflate, or None for none", (True, False, 6, Deflate)),
 }
 
@@ -91,6 +137,10 @@ WRONG: dict[tuple[type, str], tuple[str, tuple[Any, ...]]] = {
 def label(key: tuple[type[Any], str]) -> str:
     kind, name = key
     return f"{kind.__name__}.{name}"
+
+
+def make(kind: Callable[..., T], **changes: object) -> T:
+    return kind(**{**REQUIRED.get(kind, {}), **changes})
 
 
 def test_every_field_is_in_both_tables() -> None:
@@ -102,10 +152,10 @@ def test_every_field_is_in_both_tables() -> None:
 def test_a_right_value_is_taken_as_it_is(key: tuple[type[Any], str]) -> None:
     kind, name = key
     for value in RIGHT[key]:
-        changes = {"maximum": 1e9, name: value} if name == "first" else {name: value}
-        made = replace(kind(), **changes)
+        changes = {**TOGETHER.get(key, {}), name: value}
+        made = replace(make(kind), **changes)
         assert getattr(made, name) is value
-        assert made == kind(**changes)
+        assert made == make(kind, **changes)
 
 
 @pytest.mark.parametrize("key", WRONG, ids=label)
@@ -114,15 +164,15 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(key: tuple[type[Any],
     right, values = WRONG[key]
     for value in values:
         with pytest.raises(UsageError, match=f"^{label(key)} must be {right}") as caught:
-            kind(**{name: value})
+            make(kind, **{name: value})
         assert str(caught.value).endswith(f", got {value!r}")
         with pytest.raises(UsageError, match=right):
-            replace(kind(), **{name: value})
+            replace(make(kind), **{name: value})
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_settings_are_frozen(kind: type[Any]) -> None:
-    made = kind()
+    made = make(kind)
     name = fields(kind)[0].name
     with pytest.raises(FrozenInstanceError, match=name):
         setattr(made, name, getattr(made, name))
@@ -136,7 +186,7 @@ def test_settings_have_names_only(kind: type[Any]) -> None:
 
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_equal_settings_are_equal_and_may_be_keys(kind: type[Any]) -> None:
-    assert {kind(): "here"}[kind()] == "here"
+    assert {make(kind): "here"}[make(kind)] == "here"
 
 
 def test_the_first_wait_cannot_be_longer_than_the_longest() -> None:
@@ -144,8 +194,19 @@ def test_the_first_wait_cannot_be_longer_than_the_longest() -> None:
         Backoff(first=40)
 
 
+def test_what_the_application_acknowledges_is_sent_at_least_once() -> None:
+    right = "Outbox.delivery must be Delivery.AT_LEAST_ONCE where the application acknowledges"
+    with pytest.raises(UsageError, match=f"^{right}, got .*AT_MOST_ONCE"):
+        Outbox(acknowledged=NAMED)
+    with pytest.raises(UsageError, match=right):
+        Outbox(acknowledged=NAMED, delivery=Delivery.AT_MOST_ONCE)
+
+
 def test_a_choice_is_its_own_text_on_every_python() -> None:
     assert [f"{choice}" for choice in Jitter] == ["full", "equal", "none"]
+    limits = ["wait", "raise", "drop-oldest", "drop-newest", "conflate"]
+    assert [f"{choice}" for choice in AtLimit] == limits
+    assert [f"{choice}" for choice in Delivery] == ["at-most-once", "at-least-once"]
 
 
 def test_the_defaults_suit_a_long_lived_client() -> None:
@@ -168,6 +229,16 @@ def test_the_defaults_suit_a_long_lived_client() -> None:
             outgoing_bytes=65_536,
             redirects=5,
         ),
+        outbox=Outbox(
+            messages=10_000,
+            size_bytes=16_777_216,
+            at_limit=AtLimit.WAIT,
+            time_to_live=None,
+            delivery=Delivery.AT_MOST_ONCE,
+            fence_after=0.2,
+            acknowledged=None,
+        ),
         deflate=None,
     )
     assert Deflate() == Deflate(level=6, window_bits=15, context_takeover=True, threshold_bytes=64)
+    assert Acknowledged(id=hash, acked=len, is_cumulative=False) == NAMED

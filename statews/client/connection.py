@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from ..errors import ConnectionClosed, LinkError, UsageError
+from ..errors import ConnectionClosed, StatewsError, UsageError
 from ..lifecycle import Phase, State
 from ..policy import Policy
 from ..protocol.frames import CloseCode
@@ -17,11 +17,13 @@ from ..transport.dial import Dialing, Target, redact
 from ..transport.group import leave
 from ..transport.proxy import FROM_ENVIRONMENT
 from .driver import Driver
+from .receipts import Receipt
+from .sender import DIRECT
 from .settings import Settings
 
 if TYPE_CHECKING:
     import ssl as _ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self, TypeIs
@@ -107,13 +109,14 @@ class Connection:
     One task at a time may receive; any number may send, watch and close.
     """
 
-    __slots__ = ("__weakref__", "_driver", "_group", "_inbox", "_settings", "_wait")
+    __slots__ = ("__weakref__", "_driver", "_group", "_inbox", "_sender", "_settings", "_wait")
 
     def __init__(self, settings: Settings, *, wait: bool) -> None:
         self._settings = settings
         self._wait = wait
         self._driver = Driver(settings)
         self._inbox = self._driver.inbox
+        self._sender = self._driver.sender
 
     def __repr__(self) -> str:
         first = self._settings.endpoints[0]
@@ -134,6 +137,7 @@ class Connection:
         await self._group.__aenter__()
         try:
             self._driver.connect()
+            self._sender.start(self._group)
             self._group.start_soon(self._driver.run)
             if self._wait:
                 await self._driver.wait_open()
@@ -154,30 +158,69 @@ class Connection:
 
     # Messages.
 
-    async def send(self, message: Message) -> None:
-        """Send one message; while there is no open link, wait for one.
+    async def send(
+        self,
+        message: Message,
+        *,
+        key: Hashable = None,
+        time_to_live: float | None = None,
+        link_only: bool = False,
+    ) -> Receipt:
+        """Queue one message for the peer, for now or for when the link is back.
+
+        What is sent goes out in order, on a new link after the `on_open` hooks. Returns when the
+        message is in the outbox and, on an open link, may be written: `Limits.outgoing_bytes`.
 
         Args:
             message: `str` goes as text, `bytes` as binary (RFC 6455 section 5.6).
+            key: under `AtLimit.CONFLATE`, the message takes the place of one with this key that
+                still waits.
+            time_to_live: seconds after which it expires if it still waits; None: as
+                `Outbox.time_to_live` says.
+            link_only: it makes sense on the present link only, and is dropped with it, or at
+                once if there is none.
 
-        Returns when the transport has the message, or it may wait within
-        `Limits.outgoing_bytes`. A link that is lost afterwards may lose it.
+        Returns:
+            How far the message has come, to be read or awaited.
 
         Raises:
-            UsageError: not a message.
-            ConnectionFailed: the policy gave up before it could be sent.
+            UsageError: not a message, or an option that is wrong.
+            OutboxFullError: the outbox is at its limit, and `AtLimit.RAISE` says what then.
+            ConnectionFailed: the policy gave up. What was queued before stays, for `connect()`.
             ConnectionClosed: the connection is closed.
 
-        Cancellation: the message was handed over whole, or not at all.
+        Cancellation: the message is in the outbox whole, or not at all.
         """
-        while True:
-            link = self._driver.link
-            if link is not None:
-                try:
-                    return await link.send(message)
-                except (LinkError, ConnectionClosed):
-                    pass
-            await self._driver.wait_open(spent=link)
+        sender = self._sender
+        link = sender.direct
+        if link is None or key is not None or time_to_live is not None or link_only:
+            return await sender.send(
+                message, key=key, time_to_live=time_to_live, link_only=link_only
+            )
+        receipt = Receipt(message)
+        receipt.sending = sender
+        if receipt.size > DIRECT:
+            await sender.enter(receipt)
+            return receipt
+        try:
+            is_full = link.write(receipt.message)
+        except StatewsError:  # it is over, and the driver has not had its turn yet
+            await sender.enter(receipt)
+            return receipt
+        if sender.queue.track(receipt):
+            sender.look_at_limits()
+        if is_full:
+            await link.wait_room()
+        return receipt
+
+    async def flush(self) -> None:
+        """Return when everything that was sent before is settled: acknowledged, or given up.
+
+        Raises:
+            ConnectionFailed: the policy gave up. What waits stays, for `connect()`.
+        """
+        for receipt in self._sender.pending():
+            await receipt.wait_settled()
 
     async def receive(self) -> Message:
         """The next message, whichever link it comes over.
@@ -257,13 +300,8 @@ class Connection:
             ConnectionClosed: the connection is closed, for good.
             UsageError: it was not entered.
         """
-        match self.state:
-            case State.FAILED:
-                self._driver.connect()
-            case State.IDLE:
-                raise UsageError("enter the connection first: async with connect(...)")
-            case _:
-                pass
+        if self.state is State.FAILED:
+            self._driver.connect()
         await self._driver.wait_open()
 
     def nudge(self) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import anyio
 from anyio import CancelScope, current_time
 
-from ..errors import ConnectionClosed, OpeningTimeout, StatewsError
+from ..errors import ConnectionClosed, OpeningTimeout, StatewsError, UsageError
 from ..lifecycle import Lifecycle, Phase, State
 from ..protocol.frames import CloseCode
 from ..transport.dial import redact
@@ -28,6 +28,7 @@ from ..transport.link import LinkState
 from .changes import Change, Observers, Snapshot
 from .opening import open_link, part
 from .retries import Retries
+from .sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -49,6 +50,7 @@ class Driver:
         link: the open link; None in every state but `open`.
         inbox: messages not yet taken, of this link and of those before it.
         observers: who watches.
+        sender: what goes out, by this link and the ones after it.
     """
 
     __slots__ = (
@@ -65,12 +67,14 @@ class Driver:
         "inbox",
         "link",
         "observers",
+        "sender",
     )
 
     def __init__(self, settings: Settings) -> None:
         self.link: Link | None = None
         self.inbox: deque[Message] = deque()
         self.observers: Observers = Observers()
+        self.sender: Sender = Sender(settings.dialing.policy.outbox, self._check_alive)
         self._settings = settings
         self._life = Lifecycle(settings.dialing.policy.backoff.max_attempts)
         self._retries = Retries(settings)
@@ -181,13 +185,26 @@ class Driver:
             self._wish = None
         if event == "settled":
             self._retries.settle()
-        if self.state is not State.OPEN:
-            self.link = None
         if self.state is not left:
+            self._tell_sender(left)
             self._since = current_time()
             self._phase = Phase.LIVE if self.state is State.OPEN else None
             self._log(left, event)
         self.observers.publish(Change(left=left, event=event, now=self.snapshot()))
+
+    def _tell_sender(self, left: State) -> None:
+        if left is State.OPEN:
+            self.link = None
+            self.sender.lost()
+        match self.state:
+            case State.OPEN if self.link is not None:
+                self.sender.opened(self.link)
+            case State.FAILED:
+                self.sender.failed()
+            case State.CLOSED:
+                self.sender.closed()
+            case _:
+                pass
 
     def _log(self, left: State, event: Event) -> None:
         error = self._retries.last_error
@@ -225,14 +242,15 @@ class Driver:
         elif self.link is not None:
             self.link.probe()
 
-    async def wait_open(self, *, spent: Link | None = None) -> None:
-        """Return in `open`, with another link than `spent`.
+    async def wait_open(self) -> None:
+        """Return in `open`.
 
         Raises:
             ConnectionFailed: the policy gave up.
             ConnectionClosed: the connection is closed.
+            UsageError: it was not entered.
         """
-        while self.link is None or self.link is spent:
+        while self.link is None:
             self._check_alive()
             await self.observers.wait_change()
 
@@ -245,10 +263,15 @@ class Driver:
             await self.observers.wait_change()
 
     def _check_alive(self) -> None:
-        if self.state is State.FAILED:
-            raise self._retries.failure()
-        if self.state is State.CLOSED:
-            raise ConnectionClosed("the connection is closed")
+        match self.state:
+            case State.IDLE:
+                raise UsageError("enter the connection first: async with connect(...)")
+            case State.FAILED:
+                raise self._retries.failure()
+            case State.CLOSED:
+                raise ConnectionClosed("the connection is closed")
+            case _:
+                pass
 
     def snapshot(self) -> Snapshot:
         """The connection as it is now."""

@@ -25,6 +25,7 @@ from .plain import (
     WHOLE_TEXT,
     Message,
     apply_mask,
+    as_bytes,
     take_masked,
     take_unmasked,
 )
@@ -282,7 +283,7 @@ class Encoder:
                 raise UsageError(text) from error
         else:
             first = WHOLE_BINARY
-            payload = message if isinstance(message, bytes) else _as_bytes(message)
+            payload = message if isinstance(message, bytes) else as_bytes(message)
         deflater = self._deflater
         if deflater is not None and len(payload) >= deflater.threshold_bytes:
             payload, first = deflater.deflate(payload), first | RSV1
@@ -331,11 +332,3 @@ _long_header: Final = Struct(">BBQ").pack
 _short_masked_header: Final = Struct(">BB4s").pack
 _medium_masked_header: Final = Struct(">BBH4s").pack
 _long_masked_header: Final = Struct(">BBQ4s").pack
-
-
-def _as_bytes(message: bytearray | memoryview) -> bytes:
-    try:
-        return bytes(memoryview(message))
-    except TypeError:
-        text = f"a message is str or bytes, got {type(message).__name__}"
-        raise UsageError(text) from None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
+from ..errors import UsageError
 from .codes import Opcode
 
 try:
@@ -19,7 +20,7 @@ try:
 except ImportError:  # no C for this platform: the same in Python
     from websockets.utils import apply_mask
 
-__all__ = ["Message", "apply_mask", "take_masked", "take_unmasked"]
+__all__ = ["Message", "apply_mask", "as_bytes", "take_masked", "take_unmasked"]
 
 Message = str | bytes
 
@@ -105,3 +106,16 @@ def take_masked(  # noqa: C901 - a call costs half a frame
             break
         position = stop
     return position
+
+
+def as_bytes(message: bytearray | memoryview) -> bytes:
+    """A copy of what may still change.
+
+    Raises:
+        UsageError: no bytes at all.
+    """
+    try:
+        return bytes(memoryview(message))
+    except TypeError:
+        text = f"a message is str or bytes, got {type(message).__name__}"
+        raise UsageError(text) from None

@@ -21,7 +21,6 @@ from anyio.lowlevel import checkpoint
 from ..errors import BusyError, LinkClosed, LinkDropped, PeerSilent, StatewsError
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Side
-from .outgoing import LONG
 from .stream import receive
 from .wire import LinkState, Wire
 
@@ -69,23 +68,16 @@ class Link(Wire):
 
         Cancellation: the message is on its way, whole.
         """
-        if self.state is not LinkState.OPEN:
-            raise self._why_not()
-        header, payload = self._encoder.message(message)
-        try:
-            if len(payload) < LONG:
-                wants_turn = self._outgoing.put(header + payload)
-            else:
-                wants_turn = self._outgoing.put_long(header, payload)
-        except LinkDropped as error:
-            self._end(error)
-            raise
-        if wants_turn:
-            self._nap.cancel()
-        if self._outgoing.is_over_bound:
-            await self._wait_room()
+        if self.write(message):
+            await self.wait_room()
 
-    async def _wait_room(self) -> None:
+    @property
+    def may_write(self) -> bool:
+        """Whether what waits for the transport is within `Limits.outgoing_bytes`."""
+        return not self._outgoing.is_over_bound
+
+    async def wait_room(self) -> None:
+        """Return when what was sent is out, or the link is over."""
         if self._flush():
             await checkpoint()
         else:
@@ -214,6 +206,8 @@ class Link(Wire):
         """
         try:
             if self.state is LinkState.OPEN:
+                if self.traffic is not None and self.traffic.has_unconfirmed:
+                    self.ping()  # its pong comes before the answer to our close frame
                 self.state = LinkState.CLOSING
                 self._put(self._encoder.close(code, reason))
             while not self._flush():

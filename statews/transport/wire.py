@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from anyio import CancelScope, Event
 
@@ -20,7 +20,7 @@ from ..errors import (
 from ..protocol.frames import Opcode, parse_close
 from ..protocol.liveness import Liveness, Verdict
 from .eventloop import awake_time, loop_clock
-from .outgoing import Outgoing
+from .outgoing import LONG, Outgoing
 from .stream import CHUNK, LONG_CHUNK
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from ..protocol.handshake import Opened
     from .stream import ByteStream
 
-__all__ = ["LinkState", "Wire"]
+__all__ = ["LinkState", "Traffic", "Wire"]
 
+NONCE_BYTES: Final = 4  # of a ping: what no stranger's pong has
+PING_BYTES: Final = 12  # with the position behind it
 ATTENDED: Final = 1.0  # seconds for which the owner leaves reading to a caller that has just read
 
 
@@ -43,6 +45,23 @@ class LinkState(Enum):
     OPEN = "messages go both ways"
     CLOSING = "our close frame is out; the peer's is awaited"
     OVER = "nothing more is sent or received"
+
+
+class Traffic(Protocol):
+    """What a connection does with its link, and the link with its connection."""
+
+    def ask(self) -> int:
+        """A ping goes out; how many messages of the connection's go before it."""
+
+    @property
+    def has_unconfirmed(self) -> bool:
+        """Whether the peer has not confirmed all of them."""
+
+    def refill(self) -> bool:
+        """The link has room: write what waits; whether anything did."""
+
+    def confirm(self, position: int) -> None:
+        """The peer has taken in the first `position` messages."""
 
 
 class Wire:
@@ -55,6 +74,8 @@ class Wire:
         subprotocol: the one selected in the opening handshake, if any.
         headers: the peer's headers in the opening handshake, names in lower case.
         path: what the opening handshake asked for, with the query.
+        traffic: whose messages go over it, if it is a connection's.
+        has_backlog: whether there is more to write as soon as there is room.
     """
 
     __slots__ = (
@@ -63,6 +84,7 @@ class Wire:
         "_clock",
         "_decoder",
         "_encoder",
+        "_fence_at",
         "_inbox_bytes",
         "_inbox_limit",
         "_liveness",
@@ -73,11 +95,13 @@ class Wire:
         "_side",
         "_stream",
         "ending",
+        "has_backlog",
         "headers",
         "inbox",
         "path",
         "state",
         "subprotocol",
+        "traffic",
     )
 
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
@@ -95,6 +119,9 @@ class Wire:
         self._clock = loop_clock()
         self._liveness = Liveness(policy.heartbeat, now=self._clock(), awake=awake_time())
         self._ping = b""
+        self._fence_at = math.inf  # when a ping is due for what was sent
+        self.traffic: Traffic | None = None
+        self.has_backlog = False
         self._inbox_bytes = 0  # taken in since the inbox was last empty
         self._inbox_limit = policy.limits.inbox_bytes
         self._nap = CancelScope()  # cancelled to call the owner
@@ -178,10 +205,34 @@ class Wire:
                 if self.state is LinkState.OPEN:
                     self._put(self._encoder.close(code))
                 self._end(LinkClosed(code, reason))
-            elif payload == self._ping:
-                self._liveness.answered(self._clock())
+            elif len(payload) == PING_BYTES and payload.startswith(self._ping[:NONCE_BYTES]):
+                self._take_pong(payload)
+
+    def _take_pong(self, payload: bytes) -> None:
+        """Take in an answer; others may have been left out (RFC 6455 section 5.5.3)."""
+        if payload == self._ping:
+            self._liveness.answered(self._clock())
+        if self.traffic is not None:
+            self.traffic.confirm(int.from_bytes(payload[NONCE_BYTES:], "big"))
 
     # What goes out.
+
+    def write(self, message: Message) -> bool:
+        """`Link.send` without the wait; whether there is more to write than there should be."""
+        if self.state is not LinkState.OPEN:
+            raise self._why_not()
+        header, payload = self._encoder.message(message)
+        try:
+            if len(payload) < LONG:
+                wants_turn = self._outgoing.put(header + payload)
+            else:
+                wants_turn = self._outgoing.put_long(header, payload)
+        except LinkDropped as error:
+            self._end(error)
+            raise
+        if wants_turn:
+            self._nap.cancel()
+        return self._outgoing.is_over_bound
 
     def _put(self, frame: bytes) -> None:
         """Send a control frame."""
@@ -192,19 +243,34 @@ class Wire:
             self._end(error)
 
     def _flush(self) -> bool:
-        """Hand on what was collected; whether nothing is left to hand on."""
+        """Hand on what was collected, and what waits behind it; whether nothing is left."""
         try:
-            return self._outgoing.flush()
+            while self._outgoing.flush():
+                if not (self.has_backlog and self.traffic and self.traffic.refill()):
+                    return True
         except LinkDropped as error:
             self._end(error)
             return True
+        return False
 
     def ping(self) -> None:
-        """Ask the peer whether it is there; the answer shows in `round_trip`."""
+        """Ask the peer whether it is there; the answer shows in `round_trip`.
+
+        And it confirms what was sent before: the ping says how much that was.
+        """
+        self._fence_at = math.inf
         if self.state is LinkState.OPEN:
-            self._ping = os.urandom(4)
+            nonce = self._ping[:NONCE_BYTES] or os.urandom(NONCE_BYTES)
+            position = 0 if self.traffic is None else self.traffic.ask()
+            self._ping = nonce + position.to_bytes(PING_BYTES - NONCE_BYTES, "big")
             self._liveness.asked(self._clock())
             self._put(self._encoder.control(Opcode.PING, self._ping))
+
+    def fence(self, at: float) -> None:
+        """Have a ping go out at that time, or earlier, to learn what was taken in."""
+        if at < self._fence_at:
+            self._fence_at = at
+            self._nap.deadline = min(self._nap.deadline, at)
 
     def probe(self) -> None:
         """`ping`, and hold the peer to an answer within the heartbeat's timeout."""
@@ -222,8 +288,9 @@ class Wire:
             case Verdict.PING:
                 self.ping()
             case Verdict.WAIT:
-                pass
-        return self._liveness.next_look(now, reading=reading)
+                if now >= self._fence_at:
+                    self.ping()
+        return min(self._liveness.next_look(now, reading=reading), self._fence_at)
 
     # The end.
 

@@ -28,24 +28,6 @@ from .world import (
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
 
 
-async def test_send_waits_for_open_and_raises_when_closed_meanwhile(world: World) -> None:
-    world.dial_time = 5
-    async with connect(wait=False) as connection, anyio.create_task_group() as group:
-        await connection.send("x")
-        assert current_time() == pytest.approx(5, abs=0.1)
-        assert await connection.receive() == "x"
-        world.wires[-1].cut()
-        await connection.wait_for(State.BACKING_OFF)
-
-        async def send() -> None:
-            with pytest.raises(statews.ConnectionClosed, match="is closed"):
-                await connection.send("y")
-
-        group.start_soon(send)
-        await anyio.sleep(0.1)
-        await connection.close()
-
-
 async def test_two_tasks_may_not_receive_at_once() -> None:
     async with connect() as connection:
         for _ in range(2):  # the first finds the driver reading, the second reads itself

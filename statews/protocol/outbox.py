@@ -1,0 +1,427 @@
+"""What was sent and is not settled yet: one queue, its head on the wire, its tail waiting.
+
+The first `written` entries were handed to the present link and wait to be acknowledged; the
+others wait for a link. So order is the order of one list, and to send again after a lost link
+is to move one boundary back to the front. Nothing leaves the queue but with a word to whoever
+holds its receipt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+from typing_extensions import assert_never
+
+from ..errors import OutboxFullError, UsageError
+from ..policy import AtLimit, Delivery, Outbox
+from .plain import Message, as_bytes
+
+__all__ = ["MOVES", "Entry", "Queue", "ReceiptState", "Terms", "Waiter"]
+
+
+class ReceiptState(str, Enum):
+    """How far a message has come. The last four are final."""
+
+    QUEUED = "queued"
+    """It waits for a link."""
+    WRITTEN = "written"
+    """It was handed to a link, and is not acknowledged."""
+    ACKNOWLEDGED = "acknowledged"
+    """The peer has taken it in."""
+    EXPIRED = "expired"
+    """Its time to live was over before it was written."""
+    DROPPED = "dropped"
+    """It was never written, for the reason given."""
+    IN_DOUBT = "in-doubt"
+    """It was written, and nobody can say whether the peer has it."""
+
+    __str__ = str.__str__
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing comes after it."""
+        return not MOVES[self]
+
+
+QUEUED: Final = ReceiptState.QUEUED  # to look an enum's member up costs as much as to use it
+WRITTEN: Final = ReceiptState.WRITTEN
+ACKNOWLEDGED: Final = ReceiptState.ACKNOWLEDGED
+EXPIRED: Final = ReceiptState.EXPIRED
+DROPPED: Final = ReceiptState.DROPPED
+IN_DOUBT: Final = ReceiptState.IN_DOUBT
+
+MOVES: Final[dict[ReceiptState, frozenset[ReceiptState]]] = {
+    QUEUED: frozenset({WRITTEN, ACKNOWLEDGED, EXPIRED, DROPPED, IN_DOUBT}),
+    WRITTEN: frozenset({QUEUED, ACKNOWLEDGED, IN_DOUBT}),
+    ACKNOWLEDGED: frozenset(),
+    EXPIRED: frozenset(),
+    DROPPED: frozenset(),
+    IN_DOUBT: frozenset(),
+}
+"""Where a receipt may go from each state. From queued to acknowledged or in doubt goes only what
+was written to an earlier link."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What was asked for one message, if anything was.
+
+    Attributes:
+        key: under `AtLimit.CONFLATE` it takes the place of a waiting message with this key.
+        expires_at: when to give up on it, on the connection's clock.
+        link_only: it makes sense on the present link only.
+        acknowledged_by: what the application's acknowledgement of it will say.
+    """
+
+    key: Hashable = None
+    expires_at: float = math.inf
+    link_only: bool = False
+    acknowledged_by: Hashable = None
+
+
+PLAIN: Final = Terms()
+
+
+class Waiter(Protocol):
+    """Somebody who waits for a move."""
+
+    def set(self) -> object:
+        """It was made."""
+
+
+class Entry:
+    """One message in a queue.
+
+    Attributes:
+        message: what was sent.
+        state: how far it has come.
+        reason: why, if it was dropped or is in doubt; else empty.
+        attempts: how many links it was written to.
+        terms: what was asked for it.
+        size: its payload, in bytes.
+        position: its place among the messages of the link it was last written to, if it waited.
+        waiter: told of the next move, and then forgotten.
+
+    Raises:
+        UsageError: not a message, or text with lone surrogates.
+    """
+
+    __slots__ = (
+        "attempts",
+        "message",
+        "position",
+        "reason",
+        "size",
+        "state",
+        "terms",
+        "waiter",
+    )
+
+    position: int
+
+    def __init__(self, message: Message | bytearray | memoryview, terms: Terms = PLAIN) -> None:
+        # There is one for each message: the usual comes first, and nothing is called or looked up.
+        if message.__class__ is str and message.isascii():
+            self.size: int = len(message)
+            self.message: Message = message
+        else:
+            self.message, self.size = _measure(message)
+        self.state: ReceiptState = QUEUED
+        self.reason: str = ""
+        self.attempts: int = 0
+        self.terms: Terms = terms
+        self.waiter: Waiter | None = None
+
+    def move(self, state: ReceiptState, reason: str = "") -> None:
+        """Go to another state, and tell whoever waits."""
+        self.state = state
+        self.reason = reason
+        self.wake()
+
+    def wake(self) -> None:
+        """Have whoever waits look again."""
+        if self.waiter is not None:
+            self.waiter.set()
+            self.waiter = None
+
+    def give_up(self, state: ReceiptState, reason: str) -> None:
+        """Settle without an acknowledgement: what was ever written is in doubt, whatever else."""
+        self.move(IN_DOUBT if self.attempts else state, reason)
+
+
+def _measure(message: Message | bytearray | memoryview) -> tuple[Message, int]:
+    """A message that nobody can change any more, and the bytes of its payload."""
+    if not isinstance(message, str):
+        payload = message if isinstance(message, bytes) else as_bytes(message)
+        return payload, len(payload)
+    try:
+        return message, len(message.encode())
+    except UnicodeEncodeError as error:
+        text = f"text must be encodable as UTF-8: {error.reason} at {error.start}"
+        raise UsageError(text) from error
+
+
+class Queue:
+    """The outbox of one connection.
+
+    Attributes:
+        entries: all that is not settled, in the order of sending.
+        written: how many of them, from the first on, the present link has.
+        size_bytes: their payloads together.
+        acknowledged: how many messages of the present link are settled.
+    """
+
+    __slots__ = (
+        "_keys",
+        "_most",
+        "_most_bytes",
+        "_settings",
+        "_soonest",
+        "acknowledged",
+        "entries",
+        "size_bytes",
+        "written",
+    )
+
+    def __init__(self, settings: Outbox) -> None:
+        self._settings = settings
+        self._keys: dict[Hashable, Entry] = {}  # the waiting one of each key
+        self._most = self._most_bytes = 0
+        self._soonest = math.inf  # nothing that waits expires before
+        self.entries: list[Entry] = []
+        self.written = 0
+        self.size_bytes = 0
+        self.acknowledged = 0
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def position(self) -> int:
+        """How many messages the present link was given: the place of the last one."""
+        return self.acknowledged + self.written
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits for a link."""
+        return len(self.entries) > self.written
+
+    # In.
+
+    def has_room(self, size: int) -> bool:
+        """Whether a message of so many bytes fits. Into an empty queue every message does."""
+        settings = self._settings
+        return not self.entries or (
+            len(self.entries) < settings.messages and self.size_bytes + size <= settings.size_bytes
+        )
+
+    def track(self, entry: Entry) -> bool:
+        """Take in what was written to the link just now. Nothing may be waiting.
+
+        Returns:
+            Whether there is more now than `bear` allowed for.
+        """
+        entry.state = WRITTEN
+        entry.attempts = 1
+        entries = self.entries
+        entries.append(entry)
+        self.written += 1
+        self.size_bytes = size = self.size_bytes + entry.size
+        return len(entries) > self._most or size > self._most_bytes
+
+    def bear(self, messages: int, size_bytes: int) -> None:
+        """Have `track` speak up beyond so many."""
+        self._most, self._most_bytes = messages, size_bytes
+
+    def put(self, entry: Entry, now: float) -> bool:
+        """Take in what has to wait, and settle it or others as the limit says.
+
+        Returns:
+            Whether it is in, or settled; False: wait until there is room, and come again.
+
+        Raises:
+            OutboxFullError: the outbox is at its limit, and is to raise.
+        """
+        if entry.terms.key is not None:
+            self._drop_older(entry.terms.key)
+        if not self.has_room(entry.size):
+            self.expire(now)
+        while not self.has_room(entry.size):
+            match self._settings.at_limit:
+                case AtLimit.WAIT:
+                    return False
+                case AtLimit.RAISE:
+                    held = f"{len(self.entries)} messages of {self.size_bytes} bytes in all"
+                    raise OutboxFullError(f"the outbox is at its limit: it holds {held}")
+                case AtLimit.DROP_NEWEST:
+                    entry.move(DROPPED, "the outbox was full")
+                    return True
+                case AtLimit.DROP_OLDEST | AtLimit.CONFLATE:
+                    self._drop_oldest()
+                case _:
+                    assert_never(self._settings.at_limit)
+        self._append(entry)
+        return True
+
+    def restore(self, entry: Entry) -> None:
+        """Take back in what an earlier process left, whatever the limits are now."""
+        self._append(entry)
+
+    def _append(self, entry: Entry) -> None:
+        key = entry.terms.key
+        if key is not None:
+            self._drop_older(key)
+            self._keys[key] = entry
+        self.entries.append(entry)
+        self.size_bytes += entry.size
+        self._soonest = min(self._soonest, entry.terms.expires_at)
+
+    def _drop_older(self, key: Hashable) -> None:
+        older = self._keys.get(key)
+        if older is not None:
+            self._take_out(self.entries.index(older, self.written))
+            older.give_up(DROPPED, "a newer message with its key took its place")
+
+    def _drop_oldest(self) -> None:
+        """The oldest that waits; if none does, the oldest of all, and that is in doubt."""
+        entry = self._take_out(self.written if self.has_waiting else 0)
+        entry.give_up(DROPPED, "the outbox was full of newer messages")
+
+    def _take_out(self, index: int) -> Entry:
+        entry = self.entries.pop(index)
+        if index < self.written:
+            self.written -= 1
+            self.acknowledged += 1
+        self.size_bytes -= entry.size
+        self._unkey(entry)
+        return entry
+
+    def _unkey(self, entry: Entry) -> None:
+        """An entry waits no longer."""
+        key = entry.terms.key
+        if key is not None and self._keys.get(key) is entry:
+            del self._keys[key]
+
+    # Out.
+
+    def next_waiting(self, now: float) -> Entry | None:
+        """The first that waits and is still worth sending; None if there is none."""
+        while self.has_waiting:
+            entry = self.entries[self.written]
+            if entry.terms.expires_at > now:
+                return entry
+            self._take_out(self.written)
+            entry.give_up(EXPIRED, "its time to live was over")
+        return None
+
+    def wrote(self, entry: Entry) -> None:
+        """What `next_waiting` gave was handed to the link."""
+        self.written += 1
+        entry.attempts += 1
+        entry.position = self.position
+        self._unkey(entry)
+        entry.move(WRITTEN)
+
+    def withdraw(self, entry: Entry, reason: str) -> None:
+        """Drop one that waits."""
+        self._take_out(self.entries.index(entry, self.written))
+        entry.give_up(DROPPED, reason)
+
+    def acknowledge(self, position: int) -> int:
+        """The peer has taken in the first `position` messages of this link; how many are new.
+
+        A position that is none (of an earlier ping, or made up) acknowledges nothing.
+        """
+        count = position - self.acknowledged
+        if not 0 < count <= self.written:
+            return 0
+        settled = self.entries[:count]
+        del self.entries[:count]
+        self.written -= count
+        self.acknowledged = position
+        for entry in settled:
+            self.size_bytes -= entry.size
+            entry.state = ACKNOWLEDGED
+            if entry.waiter is not None:
+                entry.wake()
+        return count
+
+    def acknowledge_unnamed(self, position: int) -> int:
+        """`acknowledge` where the application acknowledges what it has a name for."""
+        covered = [
+            index
+            for index, entry in enumerate(self.entries[: self.written])
+            if entry.terms.acknowledged_by is None and entry.position <= position
+        ]
+        for index in reversed(covered):
+            self._take_out(index).move(ACKNOWLEDGED)
+        return len(covered)
+
+    def acknowledge_named(self, name: Hashable, *, is_cumulative: bool) -> int:
+        """The application's acknowledgement of one message, or of all up to it; how many.
+
+        It may be for a message of an earlier link that was not sent again yet. 0: nothing that
+        was ever written bears that name.
+        """
+        index = None if name is None else self._find(name)
+        if index is None:
+            return 0
+        first = 0 if is_cumulative else index
+        for _ in range(first, index + 1):
+            self._take_out(first).move(ACKNOWLEDGED)
+        return index + 1 - first
+
+    def _find(self, name: Hashable) -> int | None:
+        for index, entry in enumerate(self.entries):
+            if not entry.attempts:
+                break  # nor was anything behind it written
+            if entry.terms.acknowledged_by == name:
+                return index
+        return None
+
+    def expire(self, now: float) -> float:
+        """Settle what waits and has outlived its time; return when the next one will."""
+        if now < self._soonest:
+            return self._soonest
+        self._soonest = math.inf
+        index = self.written
+        while index < len(self.entries):
+            expires_at = self.entries[index].terms.expires_at
+            if expires_at <= now:
+                self._take_out(index).give_up(EXPIRED, "its time to live was over")
+            else:
+                self._soonest = min(self._soonest, expires_at)
+                index += 1
+        return self._soonest
+
+    # The link comes and goes.
+
+    def lose_link(self) -> None:
+        """What was written and not acknowledged is in doubt, or waits again before the rest."""
+        entries, written = self.entries, self.written
+        self.entries, self.written, self.acknowledged, self.size_bytes = [], 0, 0, 0
+        self._keys.clear()
+        is_sent_again = self._settings.delivery is Delivery.AT_LEAST_ONCE
+        for index, entry in enumerate(entries):
+            is_written = index < written
+            if is_written and not is_sent_again:
+                entry.move(IN_DOUBT, "its link was lost before the peer had confirmed it")
+            elif entry.terms.link_only:
+                entry.give_up(DROPPED, "its link was lost")
+            else:
+                if is_written:
+                    entry.move(QUEUED)
+                self._append(entry)
+
+    def close(self) -> None:
+        """The connection is over: settle everything."""
+        settled, self.entries = self.entries, []
+        self.written = self.acknowledged = self.size_bytes = 0
+        self._keys.clear()
+        self._soonest = math.inf
+        for entry in settled:
+            entry.give_up(DROPPED, "the connection was closed")
