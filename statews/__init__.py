@@ -4,6 +4,7 @@ import logging as _logging
 
 from .client.changes import Change, Changes, Snapshot
 from .client.connection import Connection, connect
+from .client.events import Events
 from .client.receipts import Receipt
 from .client.settings import Attempt
 from .errors import (
@@ -25,6 +26,11 @@ from .errors import (
     PeerSilent,
     RefusedEventError,
     StatewsError,
+    StoreBusyError,
+    StoreCorruptError,
+    StoreError,
+    StoreFullError,
+    StoreReadOnlyError,
     UpgradeRefused,
     UsageError,
 )
@@ -38,12 +44,14 @@ from .policy import (
     Heartbeat,
     Jitter,
     Limits,
+    OnStoreError,
     Outbox,
     Policy,
     Timeouts,
 )
 from .protocol.frames import Message
 from .protocol.outbox import ReceiptState
+from .protocol.sync import After, Ask, Gap, Latest, Page, Reset, Since, Strategy
 from .protocol.verdict import (
     End,
     Fail,
@@ -55,6 +63,7 @@ from .protocol.verdict import (
     Verdict,
     decide,
 )
+from .store import MemoryStore, OutboxStore, SQLiteStore, Synchronous
 from .transport.dial import Target
 from .transport.link import Link
 from .transport.listen import Listener, listen
@@ -66,6 +75,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Acknowledged",
+    "After",
+    "Ask",
     "AtLimit",
     "Attempt",
     "Backoff",
@@ -81,24 +92,31 @@ __all__ = [
     "DeliveryError",
     "DialError",
     "End",
+    "Events",
     "Fail",
     "Failure",
     "FrameError",
+    "Gap",
     "HandshakeError",
     "Heartbeat",
     "HookError",
     "Jitter",
+    "Latest",
     "Limits",
     "Link",
     "LinkClosed",
     "LinkDropped",
     "LinkError",
     "Listener",
+    "MemoryStore",
     "Message",
     "NextEndpoint",
+    "OnStoreError",
     "OpeningTimeout",
     "Outbox",
     "OutboxFullError",
+    "OutboxStore",
+    "Page",
     "PeerError",
     "PeerSilent",
     "Phase",
@@ -107,11 +125,21 @@ __all__ = [
     "ReceiptState",
     "Refresh",
     "RefusedEventError",
+    "Reset",
     "Retry",
     "RetryNow",
+    "SQLiteStore",
+    "Since",
     "Snapshot",
     "State",
     "StatewsError",
+    "StoreBusyError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreFullError",
+    "StoreReadOnlyError",
+    "Strategy",
+    "Synchronous",
     "Target",
     "Timeouts",
     "UpgradeRefused",

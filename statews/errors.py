@@ -1,8 +1,9 @@
 """The error tree: whose fault it was, and the facts as attributes.
 
 `UsageError` is yours, `PeerError` the peer's, `LinkError` the link's (it may be
-retried), `StoreError` the disk's, `ConnectionFailed` what remains when the policy
-gave up, and `ConnectionClosed` nobody's: a fact.
+retried), `StoreError` the disk's, `ConnectionFailed` what remains when the policy gave
+up, `OutboxFullError` and `DeliveryError` what became of a message, and `ConnectionClosed`
+nobody's: a fact.
 """
 
 from __future__ import annotations

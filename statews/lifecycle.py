@@ -48,6 +48,7 @@ class Phase(str, Enum):
     SECURING = "securing"
     UPGRADING = "upgrading"
     RESTORING = "restoring"
+    SYNCHRONISING = "synchronising"
     LIVE = "live"
     DRAINING = "draining"
 
@@ -106,7 +107,7 @@ STATES: Final = [
         "ready: the link is up and the hooks are done",
         activity=Activity(
             runs="serve the link",
-            phases=(Phase.LIVE, Phase.DRAINING),
+            phases=(Phase.SYNCHRONISING, Phase.LIVE, Phase.DRAINING),
             on_exit="the closing handshake",
             exit_within="Timeouts.closing",
         ),

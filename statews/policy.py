@@ -23,6 +23,7 @@ __all__ = [
     "Heartbeat",
     "Jitter",
     "Limits",
+    "OnStoreError",
     "Outbox",
     "Policy",
     "Timeouts",
@@ -116,21 +117,33 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """When to ask a silent peer whether it is there (RFC 6455 section 5.5.2).
+    """When to ask the peer whether it is there (RFC 6455 section 5.5.2).
 
     Attributes:
         interval: a ping goes out when nothing was heard for so long.
         timeout: the link is aborted when nothing was heard for so long after the ping.
         clock_check: how often to look whether the machine slept; after a sleep the peer is
             probed at once.
+        message: a message, or a function that makes one, for a server that wants to hear from
+            the application as well; a client sends it every `interval`, whatever else goes on.
+        is_answer: recognises the server's answer to it, which is then not delivered.
     """
 
     interval: float = 30.0
     timeout: float = 10.0
     clock_check: float = 5.0
+    message: str | bytes | Callable[[], str | bytes] | None = None
+    is_answer: Callable[[str | bytes], object] | None = None
 
     def __post_init__(self) -> None:
         _check(self, "interval timeout clock_check", float, "above 0 seconds", _is_duration)
+        if self.message is not None and not callable(self.message):
+            _check_is(self, "message", (str, bytes), "str, bytes, a function or None")
+        if self.is_answer is not None:
+            if self.message is None:
+                raise _wrong(self, "message", "given where is_answer is")
+            if not callable(self.is_answer):
+                raise _wrong(self, "is_answer", "a function of a message, or None")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +236,15 @@ class Delivery(str, Enum):
     __str__ = str.__str__
 
 
+class OnStoreError(str, Enum):
+    """What a connection with a store does when the store fails: a full disk, no permission."""
+
+    RAISE = "raise"  # `send` raises, and so does entering; the message is not in the outbox
+    GO_ON = "go-on"  # the error is logged, and the outbox is in memory only from then on
+
+    __str__ = str.__str__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
     """The application's own acknowledgements, for a server that sends some.
@@ -265,6 +287,7 @@ class Outbox:
             section 5.5.3: frames are taken in in order).
         acknowledged: the application's own acknowledgements, instead of pings; they call for
             `Delivery.AT_LEAST_ONCE`.
+        on_store_error: what happens when the store fails, if the connection has one.
     """
 
     messages: int = 10_000
@@ -274,6 +297,7 @@ class Outbox:
     delivery: Delivery = Delivery.AT_MOST_ONCE
     fence_after: float = 0.2
     acknowledged: Acknowledged | None = None
+    on_store_error: OnStoreError = OnStoreError.RAISE
 
     def __post_init__(self) -> None:
         _check(self, "messages size_bytes", int, "a whole number above 0", _is_duration)
@@ -282,6 +306,7 @@ class Outbox:
             _check(self, "time_to_live", float, "above 0 seconds, or None", _is_duration)
         _check_is(self, "delivery", Delivery, "one of Delivery")
         _check(self, "fence_after", float, "above 0 seconds", _is_duration)
+        _check_is(self, "on_store_error", OnStoreError, "one of OnStoreError")
         _check_is(self, "acknowledged", (Acknowledged, NoneType), "an Acknowledged, or None")
         if self.acknowledged is not None and self.delivery is not Delivery.AT_LEAST_ONCE:
             right = "Delivery.AT_LEAST_ONCE where the application acknowledges"

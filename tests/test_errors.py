@@ -49,6 +49,13 @@ EXAMPLES = [
     HookError("yours"),
     ConnectionFailed([LinkDropped("reset"), LinkClosed(1012)], "gave up"),
     ConnectionClosed("closed"),
+    errors.OutboxFullError("it holds 2 messages"),
+    errors.DeliveryError("in-doubt", "its link was lost"),
+    errors.StoreError("/x", "no"),
+    errors.StoreFullError("/x", "no space"),
+    errors.StoreReadOnlyError("/x", "read-only"),
+    errors.StoreCorruptError("/x", "not a database"),
+    errors.StoreBusyError("/x", "locked"),
 ]
 
 every_example = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
@@ -66,7 +73,16 @@ def test_the_examples_are_every_error_of_the_module() -> None:
 
 
 def test_every_error_is_one_persons_fault() -> None:
-    whose = (UsageError, PeerError, LinkError, ConnectionFailed, ConnectionClosed)
+    whose = (
+        UsageError,
+        PeerError,
+        LinkError,
+        ConnectionFailed,
+        ConnectionClosed,
+        errors.OutboxFullError,
+        errors.DeliveryError,
+        errors.StoreError,
+    )
     assert set(whose) == set(StatewsError.__subclasses__())
     for error in EXAMPLES:
         assert sum(isinstance(error, kind) for kind in whose) == 1

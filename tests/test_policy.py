@@ -19,18 +19,19 @@ from statews.policy import (
     Heartbeat,
     Jitter,
     Limits,
+    OnStoreError,
     Outbox,
     Policy,
     Timeouts,
 )
 
 T = TypeVar("T")
-
 SETTINGS = (Backoff, Heartbeat, Timeouts, Limits, Deflate, Acknowledged, Outbox, Policy)
 NAMED = Acknowledged(id=hash, acked=len)
 REQUIRED: dict[Callable[..., Any], dict[str, Any]] = {Acknowledged: {"id": hash, "acked": len}}
 TOGETHER: dict[tuple[type, str], dict[str, Any]] = {  # what a value is right with
     (Backoff, "first"): {"maximum": 1e9},
+    (Heartbeat, "is_answer"): {"message": "ping"},
     (Outbox, "acknowledged"): {"delivery": Delivery.AT_LEAST_ONCE},
 }
 NAN, INF = math.nan, math.inf
@@ -51,6 +52,8 @@ RIGHT: dict[tuple[type, str], tuple[Any, ...]] = {
     (Heartbeat, "interval"): (0.01, 60, INF),
     (Heartbeat, "timeout"): (0.01, 60, INF),
     (Heartbeat, "clock_check"): (0.01, 60, INF),
+    (Heartbeat, "message"): (None, "", "ping", b"ping", lambda: "ping"),
+    (Heartbeat, "is_answer"): (None, lambda _: True),
     (Timeouts, "opening"): (0.01, 60),
     (Timeouts, "closing"): (0.01, 60),
     (Timeouts, "happy_eyeballs"): (0.01, 60, INF),
@@ -73,6 +76,7 @@ RIGHT: dict[tuple[type, str], tuple[Any, ...]] = {
     (Outbox, "delivery"): tuple(Delivery),
     (Outbox, "fence_after"): (0.001, 1, INF),
     (Outbox, "acknowledged"): (None, NAMED),
+    (Outbox, "on_store_error"): tuple(OnStoreError),
     (Policy, "backoff"): (Backoff(first=2),),
     (Policy, "heartbeat"): (None, Heartbeat(interval=2)),
     (Policy, "timeouts"): (Timeouts(opening=2),),
@@ -100,6 +104,8 @@ WRONG: dict[tuple[type, str], tuple[str, tuple[Any, ...]]] = {
     (Heartbeat, "interval"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
     (Heartbeat, "timeout"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
     (Heartbeat, "clock_check"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
+    (Heartbeat, "message"): ("str, bytes, a function or None", (5, True, ["ping"])),
+    (Heartbeat, "is_answer"): ("a function of a message, or None", ("pong", 5, True)),
     (Timeouts, "opening"): (FINITE, (*NO_NUMBER, 0, -1, NAN, INF)),
     (Timeouts, "closing"): (FINITE, (*NO_NUMBER, 0, -1, NAN, INF)),
     (Timeouts, "happy_eyeballs"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
@@ -125,6 +131,7 @@ WRONG: dict[tuple[type, str], tuple[str, tuple[Any, ...]]] = {
     (Outbox, "delivery"): ("one of Delivery", ("at-most-once", 1, None, Delivery)),
     (Outbox, "fence_after"): (DURATION, (*NO_NUMBER, 0, -1, NAN)),
     (Outbox, "acknowledged"): ("an Acknowledged, or None", (True, hash, Acknowledged)),
+    (Outbox, "on_store_error"): ("one of OnStoreError", ("raise", 1, None, OnStoreError)),
     (Policy, "backoff"): ("a Backoff", (None, 5, Timeouts(), Backoff)),
     (Policy, "heartbeat"): ("a Heartbeat, or None for none", (30, "on", True, Heartbeat)),
     (Policy, "timeouts"): ("a Timeouts", (None, 5, Backoff())),
@@ -163,11 +170,12 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(key: tuple[type[Any],
     kind, name = key
     right, values = WRONG[key]
     for value in values:
+        changes = {**TOGETHER.get(key, {}), name: value}
         with pytest.raises(UsageError, match=f"^{label(key)} must be {right}") as caught:
-            make(kind, **{name: value})
+            make(kind, **changes)
         assert str(caught.value).endswith(f", got {value!r}")
         with pytest.raises(UsageError, match=right):
-            replace(make(kind), **{name: value})
+            replace(make(kind), **changes)
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -194,6 +202,12 @@ def test_the_first_wait_cannot_be_longer_than_the_longest() -> None:
         Backoff(first=40)
 
 
+def test_there_is_no_answer_without_a_message() -> None:
+    right = "^Heartbeat.message must be given where is_answer is, got None$"
+    with pytest.raises(UsageError, match=right):
+        Heartbeat(is_answer=bool)
+
+
 def test_what_the_application_acknowledges_is_sent_at_least_once() -> None:
     right = "Outbox.delivery must be Delivery.AT_LEAST_ONCE where the application acknowledges"
     with pytest.raises(UsageError, match=f"^{right}, got .*AT_MOST_ONCE"):
@@ -207,6 +221,7 @@ def test_a_choice_is_its_own_text_on_every_python() -> None:
     limits = ["wait", "raise", "drop-oldest", "drop-newest", "conflate"]
     assert [f"{choice}" for choice in AtLimit] == limits
     assert [f"{choice}" for choice in Delivery] == ["at-most-once", "at-least-once"]
+    assert [f"{choice}" for choice in OnStoreError] == ["raise", "go-on"]
 
 
 def test_the_defaults_suit_a_long_lived_client() -> None:
@@ -220,7 +235,7 @@ def test_the_defaults_suit_a_long_lived_client() -> None:
             stable_after=10,
             longest_hint=3600,
         ),
-        heartbeat=Heartbeat(interval=30, timeout=10, clock_check=5),
+        heartbeat=Heartbeat(interval=30, timeout=10, clock_check=5, message=None, is_answer=None),
         timeouts=Timeouts(opening=15, closing=5, happy_eyeballs=0.25),
         limits=Limits(
             message_bytes=4_194_304,
@@ -237,6 +252,7 @@ def test_the_defaults_suit_a_long_lived_client() -> None:
             delivery=Delivery.AT_MOST_ONCE,
             fence_after=0.2,
             acknowledged=None,
+            on_store_error=OnStoreError.RAISE,
         ),
         deflate=None,
     )

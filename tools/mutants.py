@@ -50,6 +50,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "statews/client/retries.py": ("tests/client",),
     "statews/protocol/backoff.py": ("tests/protocol/test_backoff.py",),
     "statews/protocol/liveness.py": ("tests/protocol/test_liveness.py",),
+    "statews/protocol/outbox.py": ("tests/protocol/test_outbox.py",),
     "statews/protocol/verdict.py": ("tests/protocol/test_verdict.py",),
 }
 

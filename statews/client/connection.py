@@ -12,11 +12,13 @@ from ..errors import ConnectionClosed, StatewsError, UsageError
 from ..lifecycle import Phase, State
 from ..policy import Policy
 from ..protocol.frames import CloseCode
+from ..protocol.sync import Strategy
 from ..protocol.verdict import decide as decide_by_default
 from ..transport.dial import Dialing, Target, redact
 from ..transport.group import leave
 from ..transport.proxy import FROM_ENVIRONMENT
 from .driver import Driver
+from .events import Events
 from .receipts import Receipt
 from .sender import DIRECT
 from .settings import Settings
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
     from ..protocol.frames import Message
     from ..protocol.verdict import Decide
+    from ..store.base import OutboxStore
     from ..transport.proxy import ProxySetting
+    from ..transport.wire import Inbox
     from .changes import Changes, Snapshot
     from .settings import Endpoint, Headers, Hook
 
@@ -47,6 +51,8 @@ def connect(
     headers: Headers | None = None,
     subprotocols: Sequence[str] = (),
     on_open: Hook | Sequence[Hook] = (),
+    sync: Strategy | Sequence[Strategy] = (),
+    store: OutboxStore | None = None,
     ssl: _ssl.SSLContext | None = None,
     server_hostname: str | None = None,
     proxy: ProxySetting = FROM_ENVIRONMENT,
@@ -66,6 +72,9 @@ def connect(
         subprotocols: offered, the preferred first (RFC 6455 section 1.9).
         on_open: run on each new link before it counts as open, to authenticate or subscribe. It
             gets the `Link`, and may send and receive on it. If it fails, the attempt has failed.
+        sync: brings streams of messages up to date on each new link: `Latest`, `Since`, `After`.
+        store: keeps the outbox and the positions of `sync` beyond this process; it calls for
+            `Delivery.AT_LEAST_ONCE`.
         ssl: for `wss://`; None: the system's roots, and the host name checked.
         server_hostname: the name the certificate must have; None: the URL's.
         proxy: `http://`, `https://`, `socks5://` or `socks5h://`, None for no proxy, or by
@@ -93,6 +102,8 @@ def connect(
             server_hostname=server_hostname,
             proxy=proxy,
         ),
+        strategies=(sync,) if isinstance(sync, Strategy) else tuple(sync),
+        store=store,
         decide=decide,
         random=random,
     )
@@ -115,8 +126,9 @@ class Connection:
         self._settings = settings
         self._wait = wait
         self._driver = Driver(settings)
-        self._inbox = self._driver.inbox
         self._sender = self._driver.sender
+        intake = self._sender.intake
+        self._inbox: Inbox = self._driver.inbox if intake is None else intake.feed
 
     def __repr__(self) -> str:
         first = self._settings.endpoints[0]
@@ -130,9 +142,11 @@ class Connection:
 
         Raises:
             ConnectionFailed: the policy gave up; the attempts are in its `history`.
+            StoreError: the store cannot be opened, and `OnStoreError.RAISE` says what then.
         """
         if self.state is not State.IDLE:
             raise UsageError("a connection is entered once; make a new one with connect()")
+        await self._driver.restore()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         try:
@@ -154,7 +168,10 @@ class Connection:
     ) -> None:
         """Close, with 1000 after a body that ended and 1001 after one that raised."""
         self._driver.close(CloseCode.NORMAL if exc is None else CloseCode.GOING_AWAY, "")
-        await leave(self._group, exc)
+        try:
+            await leave(self._group, exc)
+        finally:
+            await self._driver.store()
 
     # Messages.
 
@@ -244,13 +261,26 @@ class Connection:
         return self
 
     async def __anext__(self) -> Message:
-        inbox = self._inbox
-        try:
-            while not inbox:
+        while True:
+            try:
+                return self._inbox.popleft()
+            except IndexError:
+                pass
+            try:
                 await self._driver.wait_message()
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
-        return inbox.popleft()
+            except ConnectionClosed:
+                raise StopAsyncIteration from None
+
+    def events(self) -> Events:
+        """An iterator over everything in one order: messages, gaps, resets, changes of state.
+
+        It takes the place of `receive`: each event is yielded once, here or there. Changes of
+        state come in from the first call on.
+        """
+        intake = self._driver.take_in()
+        intake.feed.has_changes = True
+        self._inbox = intake.feed
+        return Events(intake.feed, self._driver)
 
     # The lifecycle.
 

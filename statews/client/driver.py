@@ -26,6 +26,8 @@ from ..protocol.frames import CloseCode
 from ..transport.dial import redact
 from ..transport.link import LinkState
 from .changes import Change, Observers, Snapshot
+from .intake import Intake
+from .keeper import Keeper
 from .opening import open_link, part
 from .retries import Retries
 from .sender import Sender
@@ -48,7 +50,8 @@ class Driver:
 
     Attributes:
         link: the open link; None in every state but `open`.
-        inbox: messages not yet taken, of this link and of those before it.
+        inbox: messages not yet taken, of this link and of those before it, if nothing looks at
+            them first; else they are in the feed of the `Intake`.
         observers: who watches.
         sender: what goes out, by this link and the ones after it.
     """
@@ -74,7 +77,7 @@ class Driver:
         self.link: Link | None = None
         self.inbox: deque[Message] = deque()
         self.observers: Observers = Observers()
-        self.sender: Sender = Sender(settings.dialing.policy.outbox, self._check_alive)
+        self.sender: Sender = Sender(settings.outbox, self._check_alive)
         self._settings = settings
         self._life = Lifecycle(settings.dialing.policy.backoff.max_attempts)
         self._retries = Retries(settings)
@@ -85,6 +88,8 @@ class Driver:
         self._scope = CancelScope()
         self._wish: Literal["close", "nudge"] | None = None
         self._closing: tuple[int, str] = (CloseCode.NORMAL, "")
+        if settings.needs_intake:
+            self.take_in()
 
     @property
     def state(self) -> State:
@@ -94,6 +99,9 @@ class Driver:
     @property
     def phase(self) -> Phase | None:
         """What it is busy with in that state."""
+        intake = self.sender.intake
+        if self._phase is Phase.LIVE and intake is not None and intake.is_fetching:
+            return Phase.SYNCHRONISING
         return self._phase
 
     async def run(self) -> None:
@@ -145,7 +153,8 @@ class Driver:
             return self._judge(failure)
         except StatewsError as error:
             return self._judge(error)
-        link.adopt(self.inbox)
+        if self.sender.intake is None:
+            link.adopt(self.inbox)
         self.link = link
         self._settles_at = current_time() + policy.backoff.stable_after
         return "opened"
@@ -190,7 +199,10 @@ class Driver:
             self._since = current_time()
             self._phase = Phase.LIVE if self.state is State.OPEN else None
             self._log(left, event)
-        self.observers.publish(Change(left=left, event=event, now=self.snapshot()))
+        change = Change(left=left, event=event, now=self.snapshot())
+        self.observers.publish(change)
+        if self.sender.intake is not None:
+            self.sender.intake.publish(change)
 
     def _tell_sender(self, left: State) -> None:
         if left is State.OPEN:
@@ -242,6 +254,35 @@ class Driver:
         elif self.link is not None:
             self.link.probe()
 
+    def take_in(self) -> Intake:
+        """What looks at what comes in; from now on something does."""
+        intake = self.sender.intake
+        if intake is None:
+            settings = self._settings
+            intake = Intake(settings.dialing.policy, settings.strategies, self.sender)
+            self.sender.intake = intake
+            if self.link is not None:
+                self.link.divert(intake.feed, intake.sort)
+            intake.feed.extend(self.inbox)
+            self.inbox.clear()
+        return intake
+
+    async def restore(self) -> None:
+        """Go on from what an earlier process stored."""
+        settings = self._settings
+        if settings.store is not None:
+            keeper = Keeper(settings.store, settings.strategies, settings.outbox.on_store_error)
+            self.sender.restore(await keeper.open())
+            self.sender.keeper = keeper
+            if self.sender.intake is not None:
+                self.sender.intake.feed.on_handled = keeper.handled
+
+    async def store(self) -> None:
+        """Store what is not yet, and release the store, whoever is cancelled."""
+        if self.sender.keeper is not None:
+            with CancelScope(shield=True):  # the disk's own pace; nothing else is waited for
+                await self.sender.keeper.close()
+
     async def wait_open(self) -> None:
         """Return in `open`.
 
@@ -277,7 +318,7 @@ class Driver:
         """The connection as it is now."""
         return Snapshot(
             state=self.state,
-            phase=self._phase,
+            phase=self.phase,
             attempt=self._life.attempts,
             since=self._since,
             retry_at=self._retries.retry_at if self.state is State.BACKING_OFF else None,

@@ -8,7 +8,7 @@ from typing import Protocol
 from anyio import CancelScope, Event
 
 from ..errors import DeliveryError
-from ..protocol.outbox import Entry, ReceiptState
+from ..protocol.outbox import Entry, ReceiptState, Waiter
 
 __all__ = ["Receipt"]
 
@@ -18,12 +18,15 @@ class Sending(Protocol):
 
     def hurry(self) -> None:
         """Somebody waits for an acknowledgement."""
+        ...
 
     def expire(self) -> None:
         """The time of a message may be over."""
+        ...
 
     def check_alive(self) -> None:
         """Raise if nothing will become of what waits."""
+        ...
 
 
 class Receipt(Entry):
@@ -80,9 +83,8 @@ class Receipt(Entry):
 
     async def _wait_move(self) -> None:
         self.sending.check_alive()
-        moved = self.waiter
-        if not isinstance(moved, Event):
-            moved = self.waiter = Event()
+        moved = self.waiter if isinstance(self.waiter, Event) else Event()
+        self.waiter: Waiter | None = moved
         self.sending.hurry()
         is_waiting = self.state is ReceiptState.QUEUED
         with CancelScope(deadline=self.terms.expires_at if is_waiting else math.inf) as scope:

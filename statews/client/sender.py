@@ -8,23 +8,28 @@ does its pong. At most one fence is on its way, and a link without messages has 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event, current_time, sleep_forever
 
-from ..errors import StatewsError, UsageError
+from ..errors import StatewsError, StoreError, UsageError
 from ..policy import AtLimit
 from ..protocol.outbox import Queue, ReceiptState, Terms
+from .keeper import from_unix_time
 from .receipts import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from anyio.abc import TaskGroup
 
     from ..policy import Outbox
     from ..protocol.frames import Message
+    from ..store.base import Stored
     from ..transport.link import Link
+    from .intake import Intake
+    from .keeper import Keeper
 
 __all__ = ["Sender"]
 
@@ -39,31 +44,38 @@ class Sender:
     Attributes:
         queue: what is not settled.
         direct: the link to write to at once; None: a message has to queue.
-        check_alive: raises if nothing will become of what waits.
+        intake: what looks at what comes in, if anything does.
+        keeper: what stores the messages, if anything does.
     """
 
     __slots__ = (
         "_asked",
+        "_check_alive",
         "_confirmed",
         "_expiring",
+        "_fence_at",
         "_group",
         "_link",
         "_room",
         "_settings",
         "_wanted",
-        "check_alive",
         "direct",
+        "intake",
+        "keeper",
         "queue",
     )
 
     def __init__(self, settings: Outbox, check_alive: Callable[[], None]) -> None:
         self.queue: Queue = Queue(settings)
         self.direct: Link | None = None
-        self.check_alive: Callable[[], None] = check_alive
+        self._check_alive = check_alive
+        self.intake: Intake | None = None
+        self.keeper: Keeper | None = None
         self._settings = settings
         self._link: Link | None = None
         self._group: TaskGroup | None = None
         self._asked = self._confirmed = self._wanted = 0  # positions on this link: see `Traffic`
+        self._fence_at = math.inf  # when a ping is due for what was sent
         self._room: Event | None = None  # somebody waits for room in the outbox
         self._expiring: CancelScope | None = None  # somebody watches over times to live
 
@@ -81,6 +93,8 @@ class Sender:
         settings = self._settings
         if key is not None and settings.at_limit is not AtLimit.CONFLATE:
             raise UsageError("a key has a meaning under AtLimit.CONFLATE only: see Policy.outbox")
+        if self.keeper is not None and not isinstance(key, (str, type(None))):
+            raise UsageError(f"a key that is stored must be a str, got {type(key).__name__}")
         if time_to_live is None:
             time_to_live = settings.time_to_live
         elif not time_to_live > 0:
@@ -115,9 +129,14 @@ class Sender:
         if receipt.terms.link_only and self._link is None:
             receipt.give_up(ReceiptState.DROPPED, "there was no link")
             return
+        self._number(receipt)
         while not self.queue.put(receipt, current_time()):
             await self._wait_room()
             self.check_alive()
+            self._number(receipt)
+        self._sweep()
+        if receipt.terms.number and not receipt.state.is_final:
+            await self._store(receipt)
         link = self._link
         if link is not None:
             self.refill()
@@ -126,16 +145,58 @@ class Sender:
         elif receipt.terms.expires_at < math.inf:
             self._watch_expiry(receipt.terms.expires_at)
 
+    def _number(self, receipt: Receipt) -> None:
+        """Give a message its place in the store, if there is one."""
+        if self.keeper is not None and not receipt.terms.link_only:
+            receipt.terms = replace(receipt.terms, number=self.keeper.next_number())
+
+    async def _store(self, receipt: Receipt) -> None:
+        """Return when the message is stored, and may be written."""
+        assert self.keeper is not None  # noqa: S101 - who else gave it a number
+        self.keeper.add(receipt)
+        try:
+            await self.keeper.commit()
+        except StoreError:
+            if receipt.state is ReceiptState.QUEUED and not receipt.attempts:
+                self.queue.withdraw(receipt, "the store failed")
+                self._wake()
+            raise
+
+    def restore(self, messages: Iterable[Stored]) -> None:
+        """Take in what an earlier process left in the store."""
+        for stored in messages:
+            at = stored.expires_at
+            terms = Terms(
+                key=stored.key,
+                expires_at=math.inf if at is None else from_unix_time(at),
+                acknowledged_by=self._name(stored.message),
+                number=stored.number,
+            )
+            receipt = Receipt(stored.message, terms)
+            receipt.sending = self
+            self.queue.restore(receipt)
+
     def pending(self) -> list[Receipt]:
         """The receipts of all that is not settled."""
         return [entry for entry in self.queue.entries if isinstance(entry, Receipt)]
+
+    def check_alive(self) -> None:
+        """Raise if nothing will become of what waits."""
+        self._check_alive()
 
     async def _wait_room(self) -> None:
         self._room = room = self._room or Event()
         self.hurry()
         await room.wait()
 
+    def _sweep(self) -> None:
+        """Let the store forget what is settled."""
+        if self.keeper is not None and self.queue.settled:
+            settled, self.queue.settled = self.queue.settled, []
+            self.keeper.remove(settled)
+
     def _wake(self) -> None:
+        self._sweep()
         if self._room is not None:
             self._room.set()
             self._room = None
@@ -150,6 +211,7 @@ class Sender:
 
     def ask(self) -> int:
         """See `Traffic`."""
+        self._fence_at = math.inf
         self._asked = self.queue.position
         return self._asked
 
@@ -169,6 +231,22 @@ class Sender:
             self.queue.acknowledge_unnamed(position)
         self._go_on()
 
+    def acknowledge(self, name: Hashable) -> bool:
+        """The application's acknowledgement of a message; whether there is one of that name."""
+        acknowledged = self._settings.acknowledged
+        if acknowledged is None or not self.queue.acknowledge_named(
+            name, is_cumulative=acknowledged.is_cumulative
+        ):
+            return False
+        self._wake()
+        return True
+
+    def tick(self, now: float) -> float:
+        """See `Traffic`."""
+        if now >= self._fence_at and self._link is not None:
+            self._link.ping()
+        return min(self._fence_at, math.inf if self.intake is None else self.intake.tick(now))
+
     def _go_on(self) -> None:
         """There is room: for the next fence, in the outbox, on the direct way."""
         self.queue.bear(0, 0)
@@ -184,8 +262,9 @@ class Sender:
             return
         if self._wanted > self._confirmed or self._is_beyond(QUARTER):
             link.ping()
-        else:
-            link.fence(current_time() + self._settings.fence_after)
+        elif self._fence_at == math.inf:
+            self._fence_at = current_time() + self._settings.fence_after
+            link.look_at(self._fence_at)
 
     def _is_beyond(self, share: float) -> bool:
         queue, settings = self.queue, self._settings
@@ -206,7 +285,9 @@ class Sender:
     def _choose_way(self) -> None:
         """Write directly where nothing has to be looked at: no names, times or backlog."""
         settings, queue = self._settings, self.queue
-        is_plain = settings.acknowledged is None and settings.time_to_live is None
+        is_plain = (
+            settings.acknowledged is None and settings.time_to_live is None and self.keeper is None
+        )
         is_free = not queue.has_waiting and not self._is_beyond(HALF)
         self.direct = self._link if is_plain and is_free else None
 
@@ -217,6 +298,9 @@ class Sender:
         self._link = link
         link.traffic = self
         self._asked = self._confirmed = self._wanted = 0
+        self._fence_at = math.inf
+        if self.intake is not None:
+            self.intake.opened(link)
         self._go_on()
         self.refill()
 
@@ -226,7 +310,10 @@ class Sender:
         if link is None:
             return False
         now, before = current_time(), queue.position
+        durable = math.inf if self.keeper is None else self.keeper.durable
         while link.may_write and (entry := queue.next_waiting(now)) is not None:
+            if entry.terms.number > durable:
+                break  # a process that dies now must find it in the store
             try:
                 link.write(entry.message)
             except StatewsError:
@@ -240,6 +327,8 @@ class Sender:
     def lost(self) -> None:
         """The link is gone."""
         self._link = self.direct = None
+        if self.intake is not None:
+            self.intake.lost()
         self.queue.lose_link()
         self._watch_expiry(self.queue.expire(current_time()))
         self._wake()
@@ -255,6 +344,8 @@ class Sender:
         self._link = self.direct = None
         self.queue.close()
         self._wake()
+        if self.keeper is not None:
+            self.keeper.stop()
         if self._expiring is not None:
             self._expiring.cancel()
 
@@ -263,6 +354,8 @@ class Sender:
     def start(self, group: TaskGroup) -> None:
         """The connection was entered; its tasks run in `group`."""
         self._group = group
+        if self.keeper is not None:
+            group.start_soon(self.keeper.run, self.refill)
 
     def expire(self) -> None:
         """The time of a message may be over."""

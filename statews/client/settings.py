@@ -8,11 +8,15 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from ..errors import HookError, UsageError
+from ..policy import Delivery
 from ..transport.dial import Dialing, Target, check_target
 from ..transport.link import Link
 
 if TYPE_CHECKING:
+    from ..policy import Outbox
+    from ..protocol.sync import Strategy
     from ..protocol.verdict import Decide
+    from ..store.base import OutboxStore
 
 __all__ = ["Attempt", "Endpoint", "Headers", "Hook", "Settings"]
 
@@ -49,6 +53,8 @@ class Settings:
         headers: for every attempt; a target's own come on top.
         hooks: run on each new link, in order, before it counts as open.
         dialing: what attempts have in common.
+        strategies: for the streams that are to be complete across links.
+        store: where the outbox outlives the process, if it does.
         decide: what a loss means.
         random: draws from [0, 1), for the jitter.
     """
@@ -57,6 +63,8 @@ class Settings:
     headers: Headers
     hooks: Sequence[Hook]
     dialing: Dialing
+    strategies: Sequence[Strategy]
+    store: OutboxStore | None
     decide: Decide
     random: Callable[[], float]
 
@@ -70,9 +78,37 @@ class Settings:
                 raise UsageError(
                     f"expected a URL, a Target or an async callable, got {endpoint!r}"
                 )
+        self._check_kept()
         for hook in self.hooks:
             if not callable(hook):
                 raise UsageError(f"expected on_open to be an async callable, got {hook!r}")
+
+    def _check_kept(self) -> None:
+        names = [strategy.name for strategy in self.strategies]
+        if len(set(names)) < len(names):
+            raise UsageError(
+                f"the strategies of a connection need names of their own, got {names}"
+            )
+        if self.store is not None and self.outbox.delivery is not Delivery.AT_LEAST_ONCE:
+            raise UsageError(
+                "what is stored is sent again after a crash: a store calls for a policy whose"
+                " outbox.delivery is Delivery.AT_LEAST_ONCE"
+            )
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is kept of the messages that are sent."""
+        return self.dialing.policy.outbox
+
+    @property
+    def needs_intake(self) -> bool:
+        """Whether what comes in has to be looked at before the application gets it."""
+        heartbeat = self.dialing.policy.heartbeat
+        return (
+            bool(self.strategies)
+            or self.outbox.acknowledged is not None
+            or (heartbeat is not None and heartbeat.message is not None)
+        )
 
     async def target(self, endpoint: Endpoint, attempt: Attempt) -> Target:
         """Where this attempt goes.

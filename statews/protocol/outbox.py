@@ -75,12 +75,14 @@ class Terms:
         expires_at: when to give up on it, on the connection's clock.
         link_only: it makes sense on the present link only.
         acknowledged_by: what the application's acknowledgement of it will say.
+        number: its place in the store; 0: it is not stored.
     """
 
     key: Hashable = None
     expires_at: float = math.inf
     link_only: bool = False
     acknowledged_by: Hashable = None
+    number: int = 0
 
 
 PLAIN: Final = Terms()
@@ -91,6 +93,7 @@ class Waiter(Protocol):
 
     def set(self) -> object:
         """It was made."""
+        ...
 
 
 class Entry:
@@ -125,7 +128,7 @@ class Entry:
 
     def __init__(self, message: Message | bytearray | memoryview, terms: Terms = PLAIN) -> None:
         # There is one for each message: the usual comes first, and nothing is called or looked up.
-        if message.__class__ is str and message.isascii():
+        if type(message) is str and message.isascii():
             self.size: int = len(message)
             self.message: Message = message
         else:
@@ -173,6 +176,7 @@ class Queue:
         written: how many of them, from the first on, the present link has.
         size_bytes: their payloads together.
         acknowledged: how many messages of the present link are settled.
+        settled: the numbers of stored messages that are settled, until somebody takes them.
     """
 
     __slots__ = (
@@ -183,6 +187,7 @@ class Queue:
         "_soonest",
         "acknowledged",
         "entries",
+        "settled",
         "size_bytes",
         "written",
     )
@@ -193,9 +198,10 @@ class Queue:
         self._most = self._most_bytes = 0
         self._soonest = math.inf  # nothing that waits expires before
         self.entries: list[Entry] = []
-        self.written = 0
-        self.size_bytes = 0
-        self.acknowledged = 0
+        self.written: int = 0
+        self.size_bytes: int = 0
+        self.acknowledged: int = 0
+        self.settled: list[int] = []
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -298,7 +304,13 @@ class Queue:
             self.acknowledged += 1
         self.size_bytes -= entry.size
         self._unkey(entry)
+        self._note(entry)
         return entry
+
+    def _note(self, entry: Entry) -> None:
+        """An entry is settled, and the store need not keep it."""
+        if entry.terms.number:
+            self.settled.append(entry.terms.number)
 
     def _unkey(self, entry: Entry) -> None:
         """An entry waits no longer."""
@@ -348,6 +360,8 @@ class Queue:
             entry.state = ACKNOWLEDGED
             if entry.waiter is not None:
                 entry.wake()
+            if entry.terms is not PLAIN:
+                self._note(entry)
         return count
 
     def acknowledge_unnamed(self, position: int) -> int:
@@ -378,7 +392,7 @@ class Queue:
     def _find(self, name: Hashable) -> int | None:
         for index, entry in enumerate(self.entries):
             if not entry.attempts:
-                break  # nor was anything behind it written
+                return None  # nor was anything behind it written
             if entry.terms.acknowledged_by == name:
                 return index
         return None
@@ -418,10 +432,15 @@ class Queue:
                 self._append(entry)
 
     def close(self) -> None:
-        """The connection is over: settle everything."""
+        """The connection is over: settle everything but what a store keeps for the next one."""
         settled, self.entries = self.entries, []
         self.written = self.acknowledged = self.size_bytes = 0
         self._keys.clear()
         self._soonest = math.inf
         for entry in settled:
-            entry.give_up(DROPPED, "the connection was closed")
+            if not entry.terms.number:
+                entry.give_up(DROPPED, "the connection was closed")
+            elif entry.state is WRITTEN:
+                entry.move(QUEUED)
+            else:
+                entry.wake()

@@ -116,13 +116,15 @@ class Link(Wire):
         while not self.inbox and self.state is not LinkState.OVER:
             if self._reader is Reader.CALLER or self._arrived is not None:
                 raise BusyError("another task is receiving from this connection already")
-            if self._reader is Reader.NOBODY:
+            if self._reader is Reader.NOBODY and self._sort is None:
                 try:
                     await self._read(Reader.CALLER)
                 finally:
                     self._attend()
             else:
                 self._arrived = Event()
+                if self._reader is Reader.NOBODY:
+                    self._nap.cancel()  # time and changes may bring something as well: no CALLER
                 try:
                     await self._arrived.wait()
                 finally:

@@ -25,14 +25,14 @@ from .stream import CHUNK, LONG_CHUNK
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..policy import Policy
     from ..protocol.frames import Message
     from ..protocol.handshake import Opened
     from .stream import ByteStream
 
-__all__ = ["LinkState", "Traffic", "Wire"]
+__all__ = ["Inbox", "LinkState", "Traffic", "Wire"]
 
 NONCE_BYTES: Final = 4  # of a ping: what no stranger's pong has
 PING_BYTES: Final = 12  # with the position behind it
@@ -52,16 +52,38 @@ class Traffic(Protocol):
 
     def ask(self) -> int:
         """A ping goes out; how many messages of the connection's go before it."""
+        ...
 
     @property
     def has_unconfirmed(self) -> bool:
         """Whether the peer has not confirmed all of them."""
+        ...
 
     def refill(self) -> bool:
         """The link has room: write what waits; whether anything did."""
+        ...
 
     def confirm(self, position: int) -> None:
         """The peer has taken in the first `position` messages."""
+        ...
+
+    def tick(self, now: float) -> float:
+        """Do what is due now, and say when to come again."""
+        ...
+
+
+class Inbox(Protocol):
+    """Where messages wait for the application."""
+
+    def __len__(self) -> int: ...
+
+    def popleft(self) -> Message:
+        """The next message; IndexError if there is none."""
+        ...
+
+    def extend(self, messages: Iterable[Message], /) -> None:
+        """Add messages."""
+        ...
 
 
 class Wire:
@@ -84,7 +106,6 @@ class Wire:
         "_clock",
         "_decoder",
         "_encoder",
-        "_fence_at",
         "_inbox_bytes",
         "_inbox_limit",
         "_liveness",
@@ -93,6 +114,7 @@ class Wire:
         "_over",
         "_ping",
         "_side",
+        "_sort",
         "_stream",
         "ending",
         "has_backlog",
@@ -107,7 +129,7 @@ class Wire:
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
         self.state: LinkState = LinkState.OPEN
         self.ending: StatewsError | None = None
-        self.inbox: deque[Message] = opened.decoder.inbox
+        self.inbox: Inbox = opened.decoder.inbox
         self.subprotocol: str | None = opened.subprotocol
         self.headers: Mapping[str, str] = opened.headers
         self.path: str = opened.path
@@ -119,9 +141,9 @@ class Wire:
         self._clock = loop_clock()
         self._liveness = Liveness(policy.heartbeat, now=self._clock(), awake=awake_time())
         self._ping = b""
-        self._fence_at = math.inf  # when a ping is due for what was sent
         self.traffic: Traffic | None = None
-        self.has_backlog = False
+        self.has_backlog: bool = False
+        self._sort: Callable[[deque[Message]], int] | None = None
         self._inbox_bytes = 0  # taken in since the inbox was last empty
         self._inbox_limit = policy.limits.inbox_bytes
         self._nap = CancelScope()  # cancelled to call the owner
@@ -141,9 +163,20 @@ class Wire:
 
     def adopt(self, inbox: deque[Message]) -> None:
         """Put what came in, and what will, behind the messages of earlier links."""
-        inbox.extend(self.inbox)
+        inbox.extend(self._decoder.inbox)
         self.inbox = self._decoder.inbox = inbox
         self._inbox_bytes = sum(map(len, inbox))  # what earlier links left counts as well
+
+    def divert(self, inbox: Inbox, sort: Callable[[deque[Message]], int]) -> None:
+        """Have what came in, and what will, looked at before it goes into `inbox`.
+
+        Args:
+            inbox: where the application finds messages.
+            sort: takes in what has come, and returns the bytes that wait in `inbox`.
+        """
+        self.inbox = inbox
+        self._sort = sort
+        self._inbox_bytes = sort(self._decoder.inbox)
 
     @property
     def _has_room(self) -> bool:
@@ -189,7 +222,14 @@ class Wire:
             if self.state is LinkState.OPEN:
                 self._put(self._encoder.close(error.close_code, str(error)))
             self._end(error)
-        self._inbox_bytes = self._inbox_bytes + len(data) if self.inbox else 0
+        if self._sort is not None:
+            self._inbox_bytes = self._sort(decoder.inbox)
+        else:
+            self._inbox_bytes = self._inbox_bytes + len(data) if self.inbox else 0
+        self.wake_reader()
+
+    def wake_reader(self) -> None:
+        """Have whoever waits for messages look, if there is one."""
         if self._arrived is not None and self.inbox:
             self._arrived.set()
             self._arrived = None
@@ -258,7 +298,6 @@ class Wire:
 
         And it confirms what was sent before: the ping says how much that was.
         """
-        self._fence_at = math.inf
         if self.state is LinkState.OPEN:
             nonce = self._ping[:NONCE_BYTES] or os.urandom(NONCE_BYTES)
             position = 0 if self.traffic is None else self.traffic.ask()
@@ -266,11 +305,17 @@ class Wire:
             self._liveness.asked(self._clock())
             self._put(self._encoder.control(Opcode.PING, self._ping))
 
-    def fence(self, at: float) -> None:
-        """Have a ping go out at that time, or earlier, to learn what was taken in."""
-        if at < self._fence_at:
-            self._fence_at = at
-            self._nap.deadline = min(self._nap.deadline, at)
+    def asked(self) -> None:
+        """The application has asked the peer for a sign of life, in its own words."""
+        self._liveness.asked(self._clock())
+
+    def answered(self) -> None:
+        """And the peer has answered."""
+        self._liveness.answered(self._clock())
+
+    def look_at(self, at: float) -> None:
+        """Have `Traffic.tick` called at that time, or earlier."""
+        self._nap.deadline = min(self._nap.deadline, at)
 
     def probe(self) -> None:
         """`ping`, and hold the peer to an answer within the heartbeat's timeout."""
@@ -288,9 +333,9 @@ class Wire:
             case Verdict.PING:
                 self.ping()
             case Verdict.WAIT:
-                if now >= self._fence_at:
-                    self.ping()
-        return min(self._liveness.next_look(now, reading=reading), self._fence_at)
+                pass
+        look = self._liveness.next_look(now, reading=reading)
+        return look if self.traffic is None else min(look, self.traffic.tick(now))
 
     # The end.
 

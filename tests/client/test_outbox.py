@@ -117,8 +117,8 @@ async def test_one_fence_covers_all_that_went_before_it(monkeypatch: pytest.Monk
 
 async def test_whoever_waits_has_the_fence_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pings = count_pings(monkeypatch)
+    started = current_time()
     async with connect() as connection, anyio.create_task_group() as group:
-        started = current_time()
         for _ in range(50):
             receipt = await connection.send("x")
             group.start_soon(receipt.wait_acknowledged)

@@ -162,7 +162,7 @@ def test_the_size_of_a_view_is_in_bytes() -> None:
     assert Entry(memoryview(b"abcdef")[::2]).message == b"ace"
 
 
-@pytest.mark.parametrize("message", [None, 5, 1.5, ["a"], {}, object()], ids=repr)
+@pytest.mark.parametrize("message", [None, 5, 1.5, ["a"], {}, ...], ids=repr)
 def test_what_is_no_message_is_refused(message: bytes) -> None:
     wanted = f"^a message is str or bytes, got {type(message).__name__}$"
     with pytest.raises(UsageError, match=wanted):
@@ -316,6 +316,15 @@ def test_one_that_was_written_before_is_in_doubt_when_it_is_withdrawn() -> None:
     queue.withdraw(entry, "nobody wants it")
     assert fate(entry) == (IN_DOUBT, "nobody wants it")
     assert held(queue) == []
+
+
+def test_what_was_written_cannot_be_withdrawn() -> None:
+    queue = outbox()
+    (entry,) = put(queue, "a")
+    write(queue)
+    with pytest.raises(ValueError, match="not in list"):
+        queue.withdraw(entry, "nobody wants it")
+    assert (entry.state, held(queue), queue.written) == (WRITTEN, ["a"], 1)
 
 
 # Limits.
@@ -956,6 +965,51 @@ def test_what_waits_again_is_in_doubt_when_the_connection_is_closed() -> None:
     queue.lose_link()
     queue.close()
     assert fate(entry) == (IN_DOUBT, CLOSED)
+
+
+# What a store keeps.
+
+
+def numbered(queue: Queue, *numbers: int, at: float = math.inf, key: str | None = None) -> None:
+    for number in numbers:
+        terms = Terms(number=number, expires_at=at, key=key, acknowledged_by=number)
+        put(queue, f"{number}", terms=terms)
+
+
+def test_the_store_learns_what_is_settled() -> None:
+    queue = outbox(AtLimit.DROP_OLDEST, messages=6, delivery=AT_LEAST_ONCE)
+    numbered(queue, 1, 2, 3)
+    put(queue, "a")
+    write(queue)
+    assert queue.settled == []
+    queue.acknowledge(2)
+    assert queue.settled == [1, 2]
+    queue.acknowledge_named(3, is_cumulative=False)
+    assert queue.settled == [1, 2, 3]
+    queue.acknowledge_unnamed(4)
+    assert queue.settled == [1, 2, 3]  # "a" has no number
+    numbered(queue, 4, at=10)
+    numbered(queue, 5, 6, 7, key="key")
+    assert queue.settled == [1, 2, 3, 5, 6]
+    queue.expire(10)
+    assert queue.settled == [1, 2, 3, 5, 6, 4]
+    queue.withdraw(queue.entries[0], "nobody wants it")
+    assert queue.settled == [1, 2, 3, 5, 6, 4, 7]
+    numbered(queue, *range(8, 16))
+    assert queue.settled == [1, 2, 3, 5, 6, 4, 7, 8, 9]
+
+
+def test_what_is_stored_waits_for_the_next_connection_when_this_one_is_closed() -> None:
+    queue = outbox(delivery=AT_LEAST_ONCE)
+    numbered(queue, 1, 2)
+    put(queue, "a")
+    write(queue, 1)
+    entries = [*queue.entries]
+    waiters = [watched(entry) for entry in entries]
+    queue.close()
+    assert [fate(entry) for entry in entries] == [(QUEUED, ""), (QUEUED, ""), (DROPPED, CLOSED)]
+    assert [waiter.count for waiter in waiters] == [1, 1, 1]
+    assert (held(queue), queue.settled) == ([], [])
 
 
 # All of it, in any order, beside a model without boundaries, counts or shortcuts.

@@ -1,0 +1,150 @@
+"""What is ready for the application, in one order: messages, gaps, resets and changes of state."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from ..protocol.sync import Gap, Reset
+from .changes import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..protocol.frames import Message
+    from ..protocol.sync import Strategy
+
+__all__ = ["Event", "Feed"]
+
+KEPT: Final = 256  # changes kept for an application that does not look
+
+Event = str | bytes | Gap | Reset | Change
+"""What `Connection.events` yields."""
+
+
+class Item:
+    """One event, and whom to tell that it was handled."""
+
+    __slots__ = ("event", "mark", "place", "strategy")
+
+    def __init__(
+        self,
+        event: Event,
+        strategy: Strategy | None = None,
+        mark: object = None,
+        place: Hashable = None,
+    ) -> None:
+        self.event: Event = event
+        self.strategy: Strategy | None = strategy
+        self.mark: object = mark
+        self.place: Hashable = place
+
+
+class Feed:
+    """An inbox for more than messages. To take the next event is to have handled the last one.
+
+    Attributes:
+        size_bytes: what the messages in it come to.
+        missed: how many changes of state were left out, since nobody looked.
+        has_changes: whether somebody wants changes of state.
+        on_handled: told when the position of a strategy has moved.
+    """
+
+    __slots__ = (
+        "_changes",
+        "_items",
+        "_last",
+        "_places",
+        "has_changes",
+        "missed",
+        "on_handled",
+        "size_bytes",
+    )
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._places: dict[Hashable, Item] = {}  # undelivered, and may be replaced
+        self._last: Item | None = None
+        self._changes = 0
+        self.size_bytes: int = 0
+        self.missed: int = 0
+        self.has_changes: bool = False
+        self.on_handled: Callable[[Strategy], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def append(
+        self,
+        message: Message,
+        strategy: Strategy | None = None,
+        mark: object = None,
+        place: Hashable = None,
+    ) -> None:
+        """Add one message, or put it in the place where an older one is that nobody has taken."""
+        item = None if place is None else self._places.get(place)
+        if item is not None:
+            self.size_bytes -= _size(item.event)
+            item.event, item.mark = message, mark
+        else:
+            item = Item(message, strategy, mark, place)
+            self._items.append(item)
+            if place is not None:
+                self._places[place] = item
+        self.size_bytes += len(message)
+
+    def extend(self, messages: Iterable[Message]) -> None:
+        """Add messages that are of no stream."""
+        for message in messages:
+            self.append(message)
+
+    def note(self, event: Gap | Reset) -> None:
+        """Add what is no message."""
+        self._items.append(Item(event))
+
+    def publish(self, change: Change) -> None:
+        """Add a change of state, if anybody wants to know and looks from time to time."""
+        if not self.has_changes:
+            return
+        if self._changes == KEPT:
+            self.missed += 1
+        else:
+            self._changes += 1
+            self._items.append(Item(change))
+
+    def take(self) -> Event:
+        """The next event.
+
+        Raises:
+            IndexError: there is none. The last one was handled all the same.
+        """
+        self._handle_last()
+        item = self._items.popleft()
+        event = item.event
+        if isinstance(event, Change):
+            self._changes -= 1
+        elif isinstance(event, (str, bytes)):
+            self.size_bytes -= len(event)
+            if item.place is not None:
+                del self._places[item.place]
+            self._last = item if item.strategy is not None else None
+        return event
+
+    def popleft(self) -> Message:
+        """The next message; what is none is passed over. Raises as `take`."""
+        while True:
+            event = self.take()
+            if isinstance(event, (str, bytes)):
+                return event
+
+    def _handle_last(self) -> None:
+        last, self._last = self._last, None
+        if last is not None and last.strategy is not None:
+            last.strategy.handled(last.mark)
+            if self.on_handled is not None:
+                self.on_handled(last.strategy)
+
+
+def _size(event: Event) -> int:
+    return len(event) if isinstance(event, (str, bytes)) else 0

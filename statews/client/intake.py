@@ -1,0 +1,214 @@
+"""The receiving half of a connection that looks at what comes in before the application does.
+
+Acknowledgements and answers to the application's heartbeat are consumed, the messages of a
+stream go through its strategy, and everything else is delivered as it is. A connection without
+any of these has no intake: its messages go from the decoder to the application.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from anyio import current_time
+
+from ..errors import StatewsError
+from ..protocol.sync import Delivery, Gap
+from .feed import Feed
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Sequence
+
+    from ..policy import Policy
+    from ..protocol.frames import Message
+    from ..protocol.sync import Strategy
+    from ..transport.link import Link
+    from .changes import Change
+    from .sender import Sender
+
+__all__ = ["Intake"]
+
+logger: Final = logging.getLogger("statews.client")
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+class Intake:
+    """What a connection does with what comes in, across links.
+
+    Attributes:
+        feed: what is ready for the application.
+        strategies: of the streams, in the order in which a message is offered to them.
+    """
+
+    __slots__ = ("_beat_at", "_link", "_logged", "_policy", "_sender", "feed", "strategies")
+
+    def __init__(self, policy: Policy, strategies: Sequence[Strategy], sender: Sender) -> None:
+        self.feed: Feed = Feed()
+        self.strategies: Sequence[Strategy] = strategies
+        self._policy = policy
+        self._sender = sender
+        self._link: Link | None = None
+        self._beat_at = math.inf  # when the application's heartbeat is due
+        self._logged: set[str] = set()
+
+    @property
+    def deadline(self) -> float:
+        """When a strategy wants to be told of the time; infinite if none fetches anything."""
+        return min((strategy.deadline for strategy in self.strategies), default=math.inf)
+
+    @property
+    def is_fetching(self) -> bool:
+        """Whether something that was missed is still to come."""
+        return self.deadline < math.inf
+
+    def publish(self, change: Change) -> None:
+        """Tell the application of a change of state, if it wants to know."""
+        self.feed.publish(change)
+        if self._link is not None:
+            self._link.wake_reader()
+
+    def opened(self, link: Link) -> None:
+        """A link is open: ask for what was missed, then look at what is here already."""
+        self._link = link
+        now = current_time()
+        heartbeat = self._policy.heartbeat
+        if heartbeat is not None and heartbeat.message is not None:
+            self._beat_at = now + heartbeat.interval
+        for strategy in self.strategies:
+            strategy.begin(now)
+            self._carry_out(strategy)
+        link.divert(self.feed, self.sort)
+
+    def lost(self) -> None:
+        """The link is gone."""
+        self._link = None
+        self._beat_at = math.inf
+        for strategy in self.strategies:
+            strategy.end()
+            self._carry_out(strategy)
+
+    def tick(self, now: float) -> float:
+        """Do what is due, and return when to look again."""
+        if now >= self._beat_at:
+            self._beat(now)
+        for strategy in self.strategies:
+            if now >= strategy.deadline:
+                strategy.expire(now)
+                self._carry_out(strategy)
+        if self._link is not None:
+            self._link.wake_reader()
+        return min(self._beat_at, self.deadline)
+
+    # What comes in.
+
+    def sort(self, arrived: deque[Message]) -> int:
+        """Take in messages; return the bytes that the application has not taken yet."""
+        now = current_time()
+        while arrived:
+            message = arrived.popleft()
+            if not (self._is_answer(message) or self._acknowledges(message)):
+                self._offer(message, now)
+        if self._link is not None:
+            self._link.look_at(self.deadline)
+        return self.feed.size_bytes
+
+    def _is_answer(self, message: Message) -> bool:
+        heartbeat = self._policy.heartbeat
+        if heartbeat is None or heartbeat.is_answer is None or self._link is None:
+            return False
+        if not self._ask("Heartbeat.is_answer", heartbeat.is_answer, message):
+            return False
+        self._link.answered()
+        return True
+
+    def _acknowledges(self, message: Message) -> bool:
+        acknowledged = self._policy.outbox.acknowledged
+        if acknowledged is None:
+            return False
+        names = self._ask("Acknowledged.acked", acknowledged.acked, message)
+        if names is None:
+            return False
+        for name in _several(names):
+            if not self._sender.acknowledge(name):
+                text = f"the peer acknowledged {name!r:.100}, which nothing in the outbox is named"
+                self._log_once("acknowledged", text)
+        return True
+
+    def _offer(self, message: Message, now: float) -> None:
+        for strategy in self.strategies:
+            is_taken = strategy.take(message, now)
+            self._carry_out(strategy)
+            if is_taken:
+                return
+        self.feed.append(message)
+
+    def _carry_out(self, strategy: Strategy) -> None:
+        """Do what a strategy wants done."""
+        requests, outputs = strategy.drain()
+        for request in requests:
+            self._write(request)
+        for output in outputs:
+            if isinstance(output, Delivery):
+                self.feed.append(output.message, strategy, output.mark, output.replaces)
+                continue
+            what = f"lost after {output.after}" if isinstance(output, Gap) else "starts over"
+            logger.warning("%s %s: %s", output.stream, what, output.reason)
+            self.feed.note(output)
+        for problem in strategy.problems:
+            logger.warning("%s: %s", strategy.name, problem)
+        strategy.problems.clear()
+
+    # What goes out.
+
+    def _beat(self, now: float) -> None:
+        heartbeat = self._policy.heartbeat
+        if heartbeat is None or heartbeat.message is None or self._link is None:
+            return
+        self._beat_at = now + heartbeat.interval
+        message = heartbeat.message
+        if callable(message):
+            made = self._ask("Heartbeat.message", lambda make: make(), message)
+            if not isinstance(made, (str, bytes)):
+                self._log_once("message", f"Heartbeat.message made no message but {made!r:.100}")
+                return
+            message = made
+        self._write(message)
+        if heartbeat.is_answer is not None:
+            self._link.asked()
+
+    def _write(self, message: Message) -> None:
+        """Send on this link only, now. If it is over, the next one begins with new requests."""
+        if self._link is not None:
+            try:
+                self._link.write(message)
+            except StatewsError as error:
+                logger.debug("not sent: %s", error)
+
+    # Callables of the user's.
+
+    def _ask(
+        self, what: str, function: Callable[[Argument], Result], argument: Argument
+    ) -> Result | None:
+        """What it gives; None, and a line in the log, if it raises."""
+        try:
+            return function(argument)
+        except Exception as error:  # noqa: BLE001 - yours may raise anything; it is told as it is
+            self._log_once(what, f"{what} failed with {type(error).__name__}: {error}")
+            return None
+
+    def _log_once(self, kind: str, text: str) -> None:
+        if kind not in self._logged:
+            self._logged.add(kind)
+            logger.warning("%s", text)
+
+
+def _several(names: object) -> Iterable[Hashable]:
+    """What was acknowledged, one or more."""
+    if isinstance(names, (list, tuple, set, frozenset)):
+        return cast("Iterable[Hashable]", names)
+    return (names,)

@@ -1,0 +1,198 @@
+"""What a connection keeps beyond its process: its outbox, and how far its streams were handled.
+
+A message is written to a link only when the store has it, and taken out of the store some time
+after it was acknowledged: a process that is killed in between sends it again. Positions follow
+within a fraction of a second: what was handled since is delivered again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+from anyio import CancelScope, Event, current_time, sleep
+
+from ..errors import StoreError
+from ..policy import OnStoreError
+from ..store.base import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..protocol.outbox import Entry
+    from ..protocol.sync import Strategy
+    from ..store.base import Contents, OutboxStore
+
+__all__ = ["Keeper"]
+
+PAUSE: Final = 0.02  # seconds between two commits of what nobody waits for
+
+logger: Final = logging.getLogger("statews.client")
+
+
+class Keeper:
+    """The store of one connection, while it can be used.
+
+    Attributes:
+        durable: the highest number that is stored, or needs no storing any more.
+    """
+
+    __slots__ = (
+        "_moved",
+        "_next_number",
+        "_on_error",
+        "_scope",
+        "_store",
+        "_strategies",
+        "_unsaved",
+        "durable",
+    )
+
+    def __init__(
+        self, store: OutboxStore, strategies: Sequence[Strategy], on_error: OnStoreError
+    ) -> None:
+        self.durable: float = 0
+        self._store: OutboxStore | None = store
+        self._strategies = strategies
+        self._on_error = on_error
+        self._next_number = 1
+        self._moved = Event()
+        self._unsaved: set[Strategy] = set()
+        self._scope = CancelScope()
+
+    async def open(self) -> list[Stored]:
+        """Open the store, restore the positions, and return the messages that it holds.
+
+        Raises:
+            StoreError: it failed, and that is not to be borne.
+            UsageError: a position in it does not fit its strategy.
+        """
+        contents = await self._attempt_open()
+        if contents is None:
+            return []
+        self._next_number = contents.next_number
+        self.durable = contents.next_number - 1
+        for strategy in self._strategies:
+            position = contents.positions.get(strategy.name)
+            if position is not None:
+                strategy.restore(json.loads(position))
+        return contents.messages
+
+    async def _attempt_open(self) -> Contents | None:
+        if self._store is None:
+            return None
+        try:
+            return await self._store.open()
+        except StoreError as error:
+            self._bear(error)
+            return None
+
+    def next_number(self) -> int:
+        """The place in the store of the next message; 0 if there is no store any more."""
+        return 0 if self._store is None else self._next_number
+
+    def add(self, entry: Entry) -> None:
+        """Take note of a message that was given `next_number`."""
+        if self._store is None:
+            return
+        terms = entry.terms
+        expires_at = terms.expires_at
+        self._store.add(
+            Stored(
+                number=terms.number,
+                message=entry.message,
+                key=terms.key if isinstance(terms.key, str) else None,
+                expires_at=None if expires_at == math.inf else to_unix_time(expires_at),
+            )
+        )
+        self._next_number = terms.number + 1
+
+    async def commit(self) -> None:
+        """Return when what was noted is stored.
+
+        Raises:
+            StoreError: it is not, and that is not to be borne.
+
+        Cancellation: it will be, a little later.
+        """
+        try:
+            await self._commit()
+        except StoreError as error:
+            self._bear(error)
+        except BaseException:
+            self._moved.set()
+            raise
+
+    async def _commit(self) -> None:
+        if self._store is not None:
+            number = self._next_number - 1
+            await self._store.commit()
+            self.durable = max(self.durable, number)
+
+    def remove(self, numbers: list[int]) -> None:
+        """These are settled. To remove them is not urgent."""
+        if self._store is not None and numbers:
+            self._store.remove(numbers)
+            self._moved.set()
+
+    def handled(self, strategy: Strategy) -> None:
+        """The position of a strategy has moved. To save it is not urgent."""
+        self._unsaved.add(strategy)
+        self._moved.set()
+
+    async def run(self, on_durable: Callable[[], object]) -> None:
+        """Commit what nobody waits for, now and then, until `stop`."""
+        with self._scope:
+            while True:
+                await self._moved.wait()
+                self._moved = Event()
+                await self._save()
+                on_durable()
+                await sleep(PAUSE)
+
+    async def _save(self) -> None:
+        if self._store is None:
+            return
+        unsaved, self._unsaved = self._unsaved, set()
+        for strategy in unsaved:
+            self._store.save_position(strategy.name, json.dumps(strategy.position))
+        try:
+            await self._commit()
+        except StoreError as error:
+            self._log(error)  # what was to be written stays noted, and whoever sends is told
+
+    def stop(self) -> None:
+        """Nothing more will be noted."""
+        self._scope.cancel()
+
+    async def close(self) -> None:
+        """Commit what is noted, and release the store."""
+        if self._store is not None:
+            await self._save()
+            try:
+                await self._store.close()
+            except StoreError as error:
+                self._log(error)
+
+    def _bear(self, error: StoreError) -> None:
+        if self._on_error is OnStoreError.RAISE:
+            raise error
+        self._log(error)
+        self._store = None  # from here on, in memory
+        self.durable = math.inf
+
+    def _log(self, error: StoreError) -> None:
+        logger.error("the store failed: %s", error)
+
+
+def to_unix_time(at: float) -> float:
+    """A reading of the event loop's clock, as seconds since the epoch."""
+    return at - current_time() + time.time()
+
+
+def from_unix_time(at: float) -> float:
+    """Seconds since the epoch, as a reading of the event loop's clock."""
+    return at - time.time() + current_time()

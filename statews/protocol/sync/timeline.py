@@ -1,0 +1,276 @@
+"""The stamps of a stream: what a message, a page and a deadline mean for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from ..plain import Message
+from .fetching import Settings
+from .reading import Answer, Wrong
+from .recent import Recent
+from .strategy import Gap, Outcome
+
+__all__ = ["FEWEST_IDS", "Item", "Mark", "Timeline"]
+
+FEWEST_IDS: Final = 10_000  # are remembered, even if fewer messages may be held
+
+GONE: Final = "the server's history does not reach back so far"
+REPEATS: Final = "the server promises more and gives nothing new"
+SILENT: Final = "the server did not answer in time"
+FLOODED: Final = "more live messages came than may be held, and the history brings nothing new"
+
+
+class Item(NamedTuple):
+    """What a message says of itself."""
+
+    stamp: float
+    id: str
+    message: Message
+
+
+class Mark(NamedTuple):
+    """What is handled with a delivery.
+
+    Attributes:
+        safe: the stamp up to which nothing is missing once this and all before are handled.
+        stamp: of the message.
+        id: of the message.
+    """
+
+    safe: float | None
+    stamp: float
+    id: str
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Pages are being fetched, and live messages held.
+
+    Attributes:
+        cursor: what the server was asked for.
+        held: live messages; None: there were too many, so they are fetched as well.
+        deadline: when the answer is overdue.
+        left: further requests before it is given up.
+        unanswered: requests for this cursor whose answer has not come.
+        has_new: a page held something new.
+    """
+
+    cursor: float | None
+    held: list[Item] | None
+    deadline: float
+    left: int
+    unanswered: int = 0
+    has_new: bool = False
+
+
+@dataclass(slots=True)
+class Replay:
+    """History may come in among live messages, and nothing tells the two apart.
+
+    Attributes:
+        deadline: when it is taken to be complete.
+    """
+
+    deadline: float
+
+
+class Timeline:
+    """Decides for `Since`: what is released, held, asked for, given up.
+
+    Args:
+        request: makes the message that asks the server.
+        stream: the name of the strategy.
+        overlap: how far stamps may come out of order.
+        settings: what bounds a fetch.
+        outcome: where everything goes.
+        has_pages: answers can be told from live messages.
+    """
+
+    __slots__ = (
+        "_fetch",
+        "_has_pages",
+        "_late",
+        "_newest",
+        "_outcome",
+        "_overlap",
+        "_request",
+        "_safe",
+        "_seen",
+        "_settings",
+        "_stream",
+    )
+
+    def __init__(
+        self,
+        request: Callable[[float | None], Message],
+        *,
+        stream: str,
+        overlap: float,
+        settings: Settings,
+        outcome: Outcome,
+        has_pages: bool,
+    ) -> None:
+        self._request = request
+        self._stream = stream
+        self._overlap = overlap
+        self._settings = settings
+        self._outcome = outcome
+        self._has_pages = has_pages
+        self._newest: float | None = None  # of what was released
+        self._safe: float | None = None  # nothing up to here is missing; at most `_newest`
+        self._seen = Recent(max(settings.hold, FEWEST_IDS))
+        self._fetch: Fetch | Replay | None = None
+        self._late = 0  # answers that may still come, to requests nobody waits for any more
+
+    @property
+    def due(self) -> float:
+        """When `expire` has something to do."""
+        return math.inf if self._fetch is None else self._fetch.deadline
+
+    def resume(self, stamp: float | None, ids: Iterable[str]) -> None:
+        """Go on after what was handled in an earlier process."""
+        self._newest = self._safe = stamp
+        for name in ids:
+            self._seen.add(name, math.inf if stamp is None else stamp, needed=-math.inf)
+
+    def begin(self, now: float) -> None:
+        """Ask for everything from a little before the safe stamp."""
+        self._seen.turn()
+        cursor = None if self._safe is None else self._safe - self._overlap
+        if self._has_pages:
+            self._fetch = self._ask(cursor, [], now)
+        else:
+            self._fetch = Replay(now + self._settings.timeout)
+            self._outcome.ask(self._request, cursor)
+
+    def end(self) -> None:
+        """Let go what is held, and the fetch."""
+        self._fetch = None
+        self._late = 0
+
+    def expire(self, now: float) -> None:
+        """Ask again, or give up; a replay is complete."""
+        fetch = self._fetch
+        if not isinstance(fetch, Fetch):
+            self._fetch = None
+            self._safe = self._newest
+        elif fetch.left == 0:
+            self._give_up(fetch, SILENT)
+        else:
+            fetch.left -= 1
+            fetch.deadline = now + self._settings.timeout
+            fetch.unanswered += self._outcome.ask(self._request, fetch.cursor)
+
+    def admit(self, item: Item, now: float) -> None:
+        """Take in an ordinary message."""
+        if item.id in self._seen:
+            return
+        fetch = self._fetch
+        if isinstance(fetch, Fetch):
+            self._hold(fetch, item)
+            return
+        if self._newest is not None and item.stamp < self._newest - self._overlap:
+            if fetch is not None:
+                fetch.deadline = now + self._settings.timeout
+            else:
+                text = f"a stamp went back by more than the overlap, to {item.stamp}"
+                self._outcome.note("stamp went back", text)
+        self._release(item)
+
+    def take_page(self, page: Answer[Item] | Wrong, now: float) -> None:
+        """Take in what a page holds, if it is waited for."""
+        fetch = self._fetch
+        if not isinstance(fetch, Fetch):
+            self._late = max(0, self._late - 1)
+        elif isinstance(page, Wrong):
+            self._give_up(fetch, page.reason)
+        elif self._has_moved(fetch, page.items):
+            self._take_items(fetch, page)
+            if page.more:
+                self._late += fetch.unanswered
+                self._fetch = self._ask(max(x.stamp for x in page.items), fetch.held, now)
+                self._fetch.has_new = fetch.has_new
+            else:
+                self._finish(fetch, now)
+        elif self._late > 0:
+            self._late -= 1  # most likely the answer to an older request
+        elif page.more:
+            self._give_up(fetch, REPEATS)
+        else:
+            self._take_items(fetch, page)
+            self._finish(fetch, now)
+
+    def _ask(self, cursor: float | None, held: list[Item] | None, now: float) -> Fetch:
+        fetch = Fetch(cursor, held, now + self._settings.timeout, self._settings.retries)
+        fetch.unanswered = int(self._outcome.ask(self._request, cursor))
+        return fetch
+
+    def _hold(self, fetch: Fetch, item: Item) -> None:
+        if fetch.held is not None:
+            fetch.held.append(item)
+            if len(fetch.held) > self._settings.hold:
+                fetch.held = None
+
+    def _has_moved(self, fetch: Fetch, items: list[Item]) -> bool:
+        """Whether a page brings something new, or at least gets on to the next."""
+        cursor = fetch.cursor
+        return any(x.id not in self._seen or cursor is None or x.stamp > cursor for x in items)
+
+    def _take_items(self, fetch: Fetch, page: Answer[Item]) -> None:
+        fetch.unanswered = max(0, fetch.unanswered - 1)
+        if page.gone and not page.items:
+            self._lose(self._first_beyond(fetch.held), GONE)
+        elif page.gone and page.items[0].id not in self._seen:
+            self._lose(min(x.stamp for x in page.items), GONE)
+        for item in page.items:
+            if item.id not in self._seen:
+                fetch.has_new = True
+                self._release(item)
+
+    def _finish(self, fetch: Fetch, now: float) -> None:
+        """The last page is here: release what is held, or fetch it if it was too much."""
+        self._late += fetch.unanswered
+        self._fetch = None
+        if fetch.held is not None:
+            self._merge(fetch.held)
+        elif fetch.has_new:
+            self.begin(now)
+        else:
+            self._lose(None, FLOODED)
+
+    def _give_up(self, fetch: Fetch, reason: str) -> None:
+        self._late += fetch.unanswered
+        self._fetch = None
+        self._lose(self._first_beyond(fetch.held), reason)
+        self._merge(fetch.held or [])
+
+    def _merge(self, held: list[Item]) -> None:
+        for item in sorted(held, key=attrgetter("stamp")):
+            if item.id not in self._seen:
+                self._release(item)
+
+    def _release(self, item: Item) -> None:
+        stamp = item.stamp
+        self._newest = stamp if self._newest is None else max(stamp, self._newest)
+        if not isinstance(self._fetch, Replay):
+            self._safe = self._newest
+        needed = -math.inf if self._safe is None else self._safe - 2 * self._overlap
+        self._seen.add(item.id, stamp, needed=needed)
+        self._outcome.deliver(item.message, Mark(self._safe, stamp, item.id))
+
+    def _first_beyond(self, held: list[Item] | None) -> float | None:
+        """The first stamp of the held that is beyond the newest one released."""
+        newest = -math.inf if self._newest is None else self._newest
+        return min((x.stamp for x in held or () if x.stamp > newest), default=None)
+
+    def _lose(self, before: float | None, reason: str) -> None:
+        """Report a gap after the newest stamp, or within the overlap at the stamp `before`."""
+        after = self._newest
+        if after is not None and before is not None:
+            after = min(after, before)
+        gap = Gap(stream=self._stream, key=None, after=after, before=before, reason=reason)
+        self._outcome.lose(gap)

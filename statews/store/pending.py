@@ -1,0 +1,120 @@
+"""What a store was asked to do and has not done yet.
+
+The event loop puts operations in, a worker thread takes them out. Both only use steps that
+no other thread sees half done: appending to a list, slicing it, deleting a slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from typing_extensions import assert_never
+
+from .base import Stored, check_next, check_text
+
+__all__ = ["Batch", "Pending", "Position", "Removal", "net"]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """These messages are to be forgotten."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """This is to be kept under the name."""
+
+    name: str
+    text: str
+
+
+Operation: TypeAlias = Stored | Removal | Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What some operations come to, if the removals are done first.
+
+    Attributes:
+        removed: numbers, of messages that were there before and of others.
+        added: messages, though not those that were removed again.
+        positions: the newest text of each name.
+        next_number: above the number of every message that was added, also of those that were
+            removed again; 0 if there was none.
+    """
+
+    removed: list[int]
+    added: list[Stored]
+    positions: dict[str, str]
+    next_number: int
+
+
+class Pending:
+    """Operations in the order in which they were asked for.
+
+    Attributes:
+        asked: how many there ever were.
+        done: how many of these are on disk, the first ones. # done <= asked
+    """
+
+    __slots__ = ("_next_number", "_operations", "asked", "done")
+
+    def __init__(self, next_number: int) -> None:
+        self._next_number = next_number
+        self._operations: list[Operation] = []  # len == asked - done
+        self.asked: int = 0
+        self.done: int = 0
+
+    def add(self, stored: Stored) -> None:
+        """See `OutboxStore.add`."""
+        self._next_number = check_next(stored, self._next_number)
+        self._append(stored)
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """See `OutboxStore.remove`."""
+        self._append(Removal(tuple(numbers)))
+
+    def save_position(self, name: str, position: str) -> None:
+        """See `OutboxStore.save_position`."""
+        check_text("the name of a position", name)
+        check_text("a position", position)
+        self._append(Position(name, position))
+
+    def _append(self, operation: Operation) -> None:
+        self._operations.append(operation)
+        self.asked += 1
+
+    def first(self, upto: int) -> Sequence[Operation]:
+        """Those of the first `upto` that are not done."""
+        return self._operations[: max(0, upto - self.done)]
+
+    def forget(self, count: int) -> None:
+        """The first `count` that were not done are done."""
+        del self._operations[:count]
+        self.done += count
+
+
+def net(operations: Sequence[Operation]) -> Batch:
+    """What these operations come to."""
+    added: dict[int, Stored] = {}
+    removed: list[int] = []
+    positions: dict[str, str] = {}
+    next_number = 0
+    for operation in operations:
+        match operation:
+            case Stored():
+                added[operation.number] = operation
+                next_number = operation.number + 1
+            case Removal():
+                removed += (n for n in operation.numbers if added.pop(n, None) is None)
+            case Position():
+                positions[operation.name] = operation.text
+            case _:
+                assert_never(operation)
+    return Batch(
+        added=list(added.values()), removed=removed, positions=positions, next_number=next_number
+    )
