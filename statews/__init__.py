@@ -49,6 +49,7 @@ from .policy import (
     Policy,
     Timeouts,
 )
+from .presets import chat, collaboration, live
 from .protocol.frames import Message
 from .protocol.outbox import ReceiptState
 from .protocol.sync import After, Ask, Gap, Latest, Page, Reset, Since, Strategy
@@ -145,7 +146,10 @@ __all__ = [
     "UpgradeRefused",
     "UsageError",
     "Verdict",
+    "chat",
+    "collaboration",
     "connect",
     "decide",
     "listen",
+    "live",
 ]

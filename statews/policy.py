@@ -253,8 +253,8 @@ class Acknowledged:
     order, on every new link until then.
 
     Attributes:
-        id: what identifies a message that is sent; None if it is not going to be acknowledged,
-            and so settled as soon as it is written. It must be hashable.
+        id: what identifies a message that is sent, hashable; None if it is not going to be
+            acknowledged, and a ping has to tell.
         acked: what a message that came in acknowledges: an id or a list of ids; None if it is
             no acknowledgement, and so delivered.
         is_cumulative: whether an id acknowledges everything that was sent before it as well.

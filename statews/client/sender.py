@@ -11,13 +11,15 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope, Event, current_time, sleep_forever
+from anyio import CancelScope, Event, current_time
 
 from ..errors import StatewsError, StoreError, UsageError
-from ..policy import AtLimit
+from ..protocol.fence import Fence
 from ..protocol.outbox import Queue, ReceiptState, Terms
+from .expiry import Expiry
 from .keeper import from_unix_time
 from .receipts import Receipt
+from .terms import make_terms, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -49,16 +51,12 @@ class Sender:
     """
 
     __slots__ = (
-        "_asked",
         "_check_alive",
-        "_confirmed",
-        "_expiring",
-        "_fence_at",
-        "_group",
+        "_expiry",
+        "_fence",
         "_link",
         "_room",
         "_settings",
-        "_wanted",
         "direct",
         "intake",
         "keeper",
@@ -73,11 +71,9 @@ class Sender:
         self.keeper: Keeper | None = None
         self._settings = settings
         self._link: Link | None = None
-        self._group: TaskGroup | None = None
-        self._asked = self._confirmed = self._wanted = 0  # positions on this link: see `Traffic`
-        self._fence_at = math.inf  # when a ping is due for what was sent
+        self._fence = Fence(settings.fence_after)
         self._room: Event | None = None  # somebody waits for room in the outbox
-        self._expiring: CancelScope | None = None  # somebody watches over times to live
+        self._expiry = Expiry(self.queue, self._wake)
 
     # What the application's tasks call.
 
@@ -90,38 +86,20 @@ class Sender:
         link_only: bool = False,
     ) -> Receipt:
         """Put a message into the outbox, and out of it if there is a link. See `Connection`."""
-        settings = self._settings
-        if key is not None and settings.at_limit is not AtLimit.CONFLATE:
-            raise UsageError("a key has a meaning under AtLimit.CONFLATE only: see Policy.outbox")
         if self.keeper is not None and not isinstance(key, (str, type(None))):
             raise UsageError(f"a key that is stored must be a str, got {type(key).__name__}")
-        if time_to_live is None:
-            time_to_live = settings.time_to_live
-        elif not time_to_live > 0:
-            raise UsageError(f"time_to_live must be above 0 seconds, got {time_to_live!r}")
-        terms = Terms(
+        terms = make_terms(
+            self._settings,
+            message,
             key=key,
-            expires_at=math.inf if time_to_live is None else current_time() + time_to_live,
+            time_to_live=time_to_live,
             link_only=link_only,
-            acknowledged_by=self._name(message),
+            now=current_time(),
         )
         receipt = Receipt(message, terms)
         receipt.sending = self
         await self.enter(receipt)
         return receipt
-
-    def _name(self, message: Message) -> Hashable:
-        """What the application's acknowledgement of a message will say; None: there is none."""
-        acknowledged = self._settings.acknowledged
-        if acknowledged is None:
-            return None
-        try:
-            name = acknowledged.id(message)
-            hash(name)
-        except Exception as error:
-            text = f"Acknowledged.id failed with {type(error).__name__}: {error}"
-            raise UsageError(text) from error
-        return name
 
     async def enter(self, receipt: Receipt) -> None:
         """`send` for a receipt that is made already."""
@@ -131,7 +109,9 @@ class Sender:
             return
         self._number(receipt)
         while not self.queue.put(receipt, current_time()):
-            await self._wait_room()
+            if not await self._wait_room(until=receipt.terms.expires_at):
+                receipt.give_up(ReceiptState.EXPIRED, "its time to live was over")
+                return
             self.check_alive()
             self._number(receipt)
         self._sweep()
@@ -140,10 +120,10 @@ class Sender:
         link = self._link
         if link is not None:
             self.refill()
-            if not (link.may_write or self.queue.has_waiting):
-                await link.wait_room()
-        elif receipt.terms.expires_at < math.inf:
-            self._watch_expiry(receipt.terms.expires_at)
+        if receipt.state is ReceiptState.QUEUED:
+            self._expiry.watch(receipt.terms.expires_at)
+        elif link is not None and not link.may_write:
+            await link.wait_room()
 
     def _number(self, receipt: Receipt) -> None:
         """Give a message its place in the store, if there is one."""
@@ -169,7 +149,7 @@ class Sender:
             terms = Terms(
                 key=stored.key,
                 expires_at=math.inf if at is None else from_unix_time(at),
-                acknowledged_by=self._name(stored.message),
+                acknowledged_by=name_of(self._settings, stored.message),
                 number=stored.number,
             )
             receipt = Receipt(stored.message, terms)
@@ -184,10 +164,13 @@ class Sender:
         """Raise if nothing will become of what waits."""
         self._check_alive()
 
-    async def _wait_room(self) -> None:
+    async def _wait_room(self, *, until: float) -> bool:
         self._room = room = self._room or Event()
         self.hurry()
-        await room.wait()
+        with CancelScope(deadline=until):
+            await room.wait()
+            return True
+        return False
 
     def _sweep(self) -> None:
         """Let the store forget what is settled."""
@@ -204,27 +187,25 @@ class Sender:
     def hurry(self) -> None:
         """Somebody waits for an acknowledgement: do not let the fence wait."""
         if self._settings.acknowledged is None:
-            self._wanted = self.queue.position
-            self._fence()
+            self._fence.want(self.queue.position)
+            self._ask_if_due()
 
     # How far the peer has come.
 
     def ask(self) -> int:
         """See `Traffic`."""
-        self._fence_at = math.inf
-        self._asked = self.queue.position
-        return self._asked
+        self._fence.asked(self.queue.position)
+        return self.queue.position
 
     @property
     def has_unconfirmed(self) -> bool:
         """See `Traffic`."""
-        return self._confirmed < self.queue.position
+        return self._fence.confirmed < self.queue.position
 
     def confirm(self, position: int) -> None:
         """See `Traffic`."""
-        if not self._confirmed < position <= self.queue.position:
+        if not self._fence.confirm(position, written=self.queue.position):
             return
-        self._confirmed = position
         if self._settings.acknowledged is None:
             self.queue.acknowledge(position)
         else:
@@ -243,9 +224,9 @@ class Sender:
 
     def tick(self, now: float) -> float:
         """See `Traffic`."""
-        if now >= self._fence_at and self._link is not None:
+        if now >= self._fence.due and self._link is not None:
             self._link.ping()
-        return min(self._fence_at, math.inf if self.intake is None else self.intake.tick(now))
+        return min(self._fence.due, math.inf if self.intake is None else self.intake.tick(now))
 
     def _go_on(self) -> None:
         """There is room: for the next fence, in the outbox, on the direct way."""
@@ -255,16 +236,16 @@ class Sender:
         self._choose_way()
         self._wake()
 
-    def _fence(self) -> None:
-        """Have a ping go out for what is unconfirmed, unless one is on its way already."""
+    def _ask_if_due(self) -> None:
+        """Have a ping go out for what is unconfirmed, now or soon."""
         link = self._link
-        if link is None or self._asked > self._confirmed or not self.has_unconfirmed:
+        if link is None:
             return
-        if self._wanted > self._confirmed or self._is_beyond(QUARTER):
+        is_urgent = self._is_beyond(QUARTER)
+        if self._fence.may_ask(self.queue.position, current_time(), is_urgent=is_urgent):
             link.ping()
-        elif self._fence_at == math.inf:
-            self._fence_at = current_time() + self._settings.fence_after
-            link.look_at(self._fence_at)
+        else:
+            link.look_at(self._fence.due)
 
     def _is_beyond(self, share: float) -> bool:
         queue, settings = self.queue, self._settings
@@ -273,7 +254,7 @@ class Sender:
 
     def look_at_limits(self) -> None:
         """Fence off what was written directly, and say up to where more of it is borne."""
-        self._fence()
+        self._ask_if_due()
         settings, queue = self._settings, self.queue
         if self._is_beyond(QUARTER):
             queue.bear(settings.messages - 1, settings.size_bytes - DIRECT)
@@ -297,8 +278,7 @@ class Sender:
         """A link is open: what waits goes out by it, before anything else."""
         self._link = link
         link.traffic = self
-        self._asked = self._confirmed = self._wanted = 0
-        self._fence_at = math.inf
+        self._fence.start()
         if self.intake is not None:
             self.intake.opened(link)
         self._go_on()
@@ -320,7 +300,7 @@ class Sender:
                 break  # the driver learns of it, and has it sent by the next link
             queue.wrote(entry)
         link.has_backlog = queue.has_waiting
-        self._fence()
+        self._ask_if_due()
         self._choose_way()
         return queue.position > before
 
@@ -330,7 +310,7 @@ class Sender:
         if self.intake is not None:
             self.intake.lost()
         self.queue.lose_link()
-        self._watch_expiry(self.queue.expire(current_time()))
+        self._expiry.watch(self.queue.expire(current_time()))
         self._wake()
 
     def failed(self) -> None:
@@ -346,36 +326,15 @@ class Sender:
         self._wake()
         if self.keeper is not None:
             self.keeper.stop()
-        if self._expiring is not None:
-            self._expiring.cancel()
-
-    # Times to live.
+        self._expiry.stop()
 
     def start(self, group: TaskGroup) -> None:
         """The connection was entered; its tasks run in `group`."""
-        self._group = group
+        self._expiry.start(group)
         if self.keeper is not None:
             group.start_soon(self.keeper.run, self.refill)
 
     def expire(self) -> None:
         """The time of a message may be over."""
         self.queue.expire(current_time())
-        self._wake()
-
-    def _watch_expiry(self, at: float) -> None:
-        if at == math.inf or self._group is None:
-            return
-        if self._expiring is None:
-            self._expiring = CancelScope(deadline=at)
-            self._group.start_soon(self._keep_expiring)
-        else:
-            self._expiring.deadline = min(self._expiring.deadline, at)
-
-    async def _keep_expiring(self) -> None:
-        """Settle messages as their time is over, as long as any waits that has a limit."""
-        while (at := self.queue.expire(current_time())) < math.inf:
-            self._wake()
-            with CancelScope(deadline=at) as self._expiring:
-                await sleep_forever()
-        self._expiring = None
         self._wake()

@@ -168,6 +168,11 @@ def _measure(message: Message | bytearray | memoryview) -> tuple[Message, int]:
         raise UsageError(text) from error
 
 
+# What most queues never need is one object for all of them, and never changed.
+_NO_KEYS: Final[dict[Hashable, Entry]] = {}
+_NO_NUMBERS: Final[list[int]] = []
+
+
 class Queue:
     """The outbox of one connection.
 
@@ -194,14 +199,14 @@ class Queue:
 
     def __init__(self, settings: Outbox) -> None:
         self._settings = settings
-        self._keys: dict[Hashable, Entry] = {}  # the waiting one of each key
+        self._keys: dict[Hashable, Entry] = _NO_KEYS  # the waiting one of each key
         self._most = self._most_bytes = 0
         self._soonest = math.inf  # nothing that waits expires before
         self.entries: list[Entry] = []
         self.written: int = 0
         self.size_bytes: int = 0
         self.acknowledged: int = 0
-        self.settled: list[int] = []
+        self.settled: list[int] = _NO_NUMBERS
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -281,6 +286,7 @@ class Queue:
         key = entry.terms.key
         if key is not None:
             self._drop_older(key)
+            self._keys = self._keys or {}
             self._keys[key] = entry
         self.entries.append(entry)
         self.size_bytes += entry.size
@@ -310,6 +316,7 @@ class Queue:
     def _note(self, entry: Entry) -> None:
         """An entry is settled, and the store need not keep it."""
         if entry.terms.number:
+            self.settled = self.settled or []
             self.settled.append(entry.terms.number)
 
     def _unkey(self, entry: Entry) -> None:
@@ -418,7 +425,7 @@ class Queue:
         """What was written and not acknowledged is in doubt, or waits again before the rest."""
         entries, written = self.entries, self.written
         self.entries, self.written, self.acknowledged, self.size_bytes = [], 0, 0, 0
-        self._keys.clear()
+        self._keys = _NO_KEYS
         is_sent_again = self._settings.delivery is Delivery.AT_LEAST_ONCE
         for index, entry in enumerate(entries):
             is_written = index < written
@@ -435,7 +442,7 @@ class Queue:
         """The connection is over: settle everything but what a store keeps for the next one."""
         settled, self.entries = self.entries, []
         self.written = self.acknowledged = self.size_bytes = 0
-        self._keys.clear()
+        self._keys = _NO_KEYS
         self._soonest = math.inf
         for entry in settled:
             if not entry.terms.number:

@@ -48,11 +48,12 @@ class Reader(Enum):
 class Link(Wire):
     """An open WebSocket link. `on_open` hooks and the handlers of `listen` get one."""
 
-    __slots__ = ("_reader",)
+    __slots__ = ("_reader", "_until")
 
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
         super().__init__(stream, opened, policy)
         self._reader = Reader.NOBODY
+        self._until = math.inf  # `serve` returns then
 
     # What the application's tasks call.
 
@@ -153,23 +154,29 @@ class Link(Wire):
 
     # What the link's owner calls.
 
-    async def serve(self, *, until: float = math.inf) -> StatewsError | None:
+    async def serve(self, *, until: float = math.inf, shield: bool = False) -> StatewsError | None:
         """Keep the link alive until it is over, and return why; None if `until` came first.
 
-        May be cancelled, and called again.
+        May be cancelled, unless there is a shield, and called again.
         """
+        self._until = until
         while True:
-            self._nap = CancelScope()
-            self._nap.deadline = min(self._look_again(), until)
+            self._nap = CancelScope(shield=shield)
+            self._nap.deadline = min(self._look_again(), self._until)
             if self.state is LinkState.OVER:
                 return self._why_not()
-            if self._clock() >= until:
+            if self._clock() >= self._until:
                 return None
             with self._nap:
                 if self._flush():
                     await self._turn()
                 else:
                     await self._turn_while_full()
+
+    def call_off(self) -> None:
+        """Have `serve` return now."""
+        self._until = -math.inf
+        self._nap.cancel()
 
     def _look_again(self) -> float:
         look, until = self._beat(), self._attended_until

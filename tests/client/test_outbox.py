@@ -285,6 +285,25 @@ async def test_a_sender_that_is_cancelled_while_it_waits_for_room_sent_nothing(
     assert sink.all == ["first", "second"]
 
 
+async def test_a_message_may_expire_while_it_waits_for_room(world: World, sink: Sink) -> None:
+    world.dial_time = 10
+    async with connect(wait=False, policy=steady(outbox=Outbox(messages=1))) as connection:
+        await connection.send("first")
+        late = await connection.send("late", time_to_live=3)
+        assert current_time() == pytest.approx(3, abs=0.01)
+        assert late.state is ReceiptState.EXPIRED
+        await connection.flush()
+    assert sink.all == ["first"]
+
+
+async def test_leaving_does_not_wait_for_times_to_live(world: World) -> None:
+    world.scripts = [refuse]
+    async with connect(wait=False) as connection:
+        receipt = await connection.send("x", time_to_live=5000)
+    assert current_time() < 100
+    assert receipt.state is ReceiptState.DROPPED
+
+
 async def test_a_sender_that_waits_for_room_learns_of_the_end(world: World) -> None:
     world.scripts = [refuse]
     policy = steady(outbox=Outbox(messages=1), backoff=Backoff(max_attempts=3, first=1))
@@ -386,3 +405,10 @@ async def test_wrong_options_are_refused(sink: Sink) -> None:
         await connection.send(bytearray(b"x"))  # type: ignore[arg-type]
         await connection.flush()
     assert sink.all == [b"x"]
+
+
+async def test_a_key_must_be_hashable() -> None:
+    policy = steady(outbox=Outbox(at_limit=AtLimit.CONFLATE))
+    async with connect(policy=policy) as connection:
+        with pytest.raises(statews.UsageError, match="a key must be hashable, got"):
+            await connection.send("x", key=([],))
