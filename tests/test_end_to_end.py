@@ -125,7 +125,7 @@ async def test_a_hundred_connections_in_one_task_do_not_disturb_each_other() -> 
 
 
 def test_the_readme_has_its_shortest_client_first() -> None:
-    assert len(EXAMPLES) == 7  # the last one is a test, which tests/testing runs
+    assert len(EXAMPLES) == 8  # the last one is a test, which tests/testing runs
     assert "statews.connect(" in EXAMPLES[0]
     assert len(EXAMPLES[0].splitlines()) < 15
 
@@ -168,6 +168,59 @@ async def test_the_readme_s_server_runs(capsys: pytest.CaptureFixture[str]) -> N
     with anyio.fail_after(20):
         await names["serve"]()
     assert capsys.readouterr().out == "hello\n"
+
+
+DELIVERY = re.findall(
+    r"^```python\n(.*?)^```",
+    (README.parent / "docs" / "delivery.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+async def test_the_readme_s_trading_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broker(link: Link) -> None:
+        await link.send('{"seq": 1}')
+        assert await link.receive() == '{"buy": 1}'
+        await link.receive()
+
+    names: dict[str, Callable[[str, str], Awaitable[None]]] = {}
+    exec(EXAMPLES[6], names)  # noqa: S102
+    with anyio.fail_after(20):
+        async with statews.listen(broker) as listener:
+            url = f"ws://127.0.0.1:{listener.port}/"
+            await names["trade"](url, str(tmp_path / "orders.sqlite"))
+    assert capsys.readouterr().out == '{"seq": 1}\n'
+
+
+async def test_the_guide_s_order_is_acknowledged(capsys: pytest.CaptureFixture[str]) -> None:
+    async def shop(link: Link) -> None:
+        async for _ in link:
+            await link.send('{"acked": 1}')
+
+    names: dict[str, Callable[[str], Awaitable[None]]] = {}
+    exec(DELIVERY[0], names)  # noqa: S102
+    with anyio.fail_after(20):
+        async with statews.listen(shop) as listener:
+            await names["order"](f"ws://127.0.0.1:{listener.port}/")
+    assert capsys.readouterr().out == "ordered\n"
+
+
+async def test_the_guide_s_room_is_followed(capsys: pytest.CaptureFixture[str]) -> None:
+    async def room(link: Link) -> None:
+        assert await link.receive() == '{"history_after": 0}'
+        await link.send('{"seq": 3}')
+        await link.send('{"history": [{"seq": 1}, {"seq": 2}]}')
+        await link.receive()
+
+    names: dict[str, Callable[[str], Awaitable[None]]] = {}
+    exec(DELIVERY[1], names)  # noqa: S102
+    with anyio.fail_after(20):
+        async with statews.listen(room) as listener:
+            await names["follow"](f"ws://127.0.0.1:{listener.port}/")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f'message {{"seq": {number}}}' for number in (1, 2, 3)]
 
 
 async def test_the_readme_s_watching_runs(capsys: pytest.CaptureFixture[str]) -> None:
