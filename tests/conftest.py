@@ -35,3 +35,8 @@ if importlib.util.find_spec("uvloop"):  # not made for Windows and for PyPy
 def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     """Every event loop that there is."""
     return BACKENDS[request.param]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice the cores: many tests wait for real seconds on real sockets."""
+    return 2 * (os.cpu_count() or 1)

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed as WebsocketsClosed
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
 import statews
-from statews import Backoff, Jitter, Policy, State, Timeouts
+from statews import Backoff, Jitter, Outbox, Policy, State, Timeouts
 from statews.errors import (
     FrameError,
     HandshakeError,
@@ -52,6 +52,7 @@ DEADLINE = 10.0  # seconds, real ones where there are sockets
 QUICK = Policy(
     backoff=Backoff(first=0.01, maximum=0.01, jitter=Jitter.NONE, max_attempts=None),
     timeouts=Timeouts(closing=0.2),
+    outbox=Outbox(fence_after=60),  # no ping of its own accord: scripts say what is to come
 )
 STEADY = Policy(backoff=Backoff(jitter=Jitter.NONE, max_attempts=None))
 
