@@ -283,6 +283,8 @@ class Sender:
             self.intake.opened(link)
         self._go_on()
         self.refill()
+        if self.queue.entries and self.queue.entries[0].attempts > 1:
+            self.hurry()  # it has waited long enough, and this link may not live for long either
 
     def refill(self) -> bool:
         """See `Traffic`."""

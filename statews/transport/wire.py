@@ -330,6 +330,7 @@ class Wire:
                 self._liveness.heard(now)  # its answer is here, and only not read yet
             case Verdict.DEAD:
                 self._end(PeerSilent("the peer was silent, and did not answer a ping in time"))
+                self._stream.abort()  # whoever waits for it to be readable learns it, too
             case Verdict.PING:
                 self.ping()
             case Verdict.WAIT:

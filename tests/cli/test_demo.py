@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import anyio
 import pytest
 
-from statews import State
+from statews import Outbox, State
 from statews.cli import main
 from statews.cli.demo import command as demo
+from statews.cli.demo import play, stage
 from statews.cli.demo.observed import Observed
 from statews.cli.demo.pace import QUICK
 from statews.cli.demo.stage import Stage
@@ -45,7 +46,51 @@ def test_every_step_ends_as_it_should(backend: str, capsys: pytest.CaptureFixtur
     assert lines[0].startswith(f"statews demo on {backend}, with quick numbers: heartbeat 0.3")
     assert lines[1] == "plain log: standard output is no terminal"
     assert lines[-1] == f"{len(STEPS)} of {len(STEPS)} steps ended as they should"
+    assert lines[-7].split() == [
+        "messages",
+        "sent",
+        "delivered",
+        "lost",
+        "duplicated",
+        "reordered",
+    ]
+    for line, way in ((lines[-6], "client → server"), (lines[-4], "server → client")):
+        sent, delivered, lost, duplicated, reordered = map(int, line.split()[-5:])
+        assert line.startswith(f"ok     {way}")
+        assert sent == delivered > 50
+        assert lost == reordered == 0
+        assert duplicated == 0 or way == "client → server"
     assert err == ""
+
+
+SHORT_LIVED = Outbox(time_to_live=0.1)
+IS_LOST: dict[str, tuple[ModuleType, str, object]] = {
+    "client → server": (
+        demo,
+        "QUICK",
+        replace(QUICK, policy=replace(QUICK.policy, outbox=SHORT_LIVED)),
+    ),
+    "server → client": (play, "follow", tuple),
+}
+
+
+@pytest.mark.parametrize("way", IS_LOST)
+def test_a_lost_message_fails_the_demo(
+    way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(*IS_LOST[way])
+    monkeypatch.setattr(stage, "SETTLING", 0.5)
+    assert main(["demo", "--quick", "--steps", "freeze"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if line.startswith(f"failed {way}"))
+    sent, delivered, lost, duplicated, reordered = map(int, row.split()[-5:])
+    assert sent == delivered + lost > delivered > 0
+    assert duplicated == reordered == 0
+    assert any("lost: #" in line for line in lines)
+    assert lines[-2:] == [
+        "messages did not arrive as they should",
+        "3 of 3 steps ended as they should",
+    ]
 
 
 def test_steps_can_be_chosen_and_run_on_both_backends() -> None:

@@ -16,8 +16,10 @@ from statews.cli.demo.observed import Observed
 from statews.cli.demo.pace import USUAL
 from statews.cli.demo.play import Outcome, Play
 from statews.cli.demo.screen import picture
-from statews.cli.demo.stage import Server, Stage
+from statews.cli.demo.server import Server
+from statews.cli.demo.stage import Stage
 from statews.cli.demo.steps import STEPS
+from statews.cli.demo.traffic import Traffic
 from statews.diagram import lifecycle
 from statews.lifecycle import Phase
 from statews.testing import FaultProxy
@@ -70,20 +72,23 @@ def play_at(
         server=cast("Server", None),
         proxy=cast("FaultProxy", None),
         connection=cast("Connection", SimpleNamespace(state=state, snapshot=lambda: snapshot)),
+        traffic=Traffic(),
     )
     stage.history.append(Change(left=State.OPEN, event="lost", now=snapshot))
     for number in range(40):
         stage.note("lost", f"something happened, for the {number}. time, and it is a long story")
-    stage.traffic.sent = 300
-    stage.traffic.fates.extend([True] * 150 + [False] * 50)
-    stage.traffic.lost = 50
+    for way in stage.traffic.ways:
+        for _ in range(300):
+            way.send()
+    for number in (*range(1, 298), 296, 297):
+        stage.traffic.up.take(number)
     observed = Observed(
         pace=USUAL,
         began=0.0,
         ended=0.0,
         changes=(),
         accepted=0,
-        echoed=0,
+        arrived=0,
         slowest=0.0,
         last_code=None,
     )
@@ -113,7 +118,9 @@ async def test_the_picture_says_what_is_going_on() -> None:
         " backing-off   ▰▰▰▰▰▰▰▰▰▰▰▰  attempt 3 in ",
         "client ━━━━━━ proxy ━━━━━━ server   fine",
         "error     cut",
-        "sent 300, echoed 0, lost with a link 50, in flight 250",
+        "to server       300      297        2        3   •••",
+        "•••••○○○",
+        "to client       300        0        0      300   ○○○",
         "✓ connect ✗ cut ▶ reset · refuse",
     ):
         assert expected in text

@@ -169,6 +169,19 @@ async def test_what_is_in_doubt_is_sent_again_first_and_in_order(world: World, s
     assert sink.links[-1] == ["lost 0", "lost 1", "lost 2", "later"]
 
 
+async def test_what_is_sent_again_is_fenced_off_at_once(world: World, sink: Sink) -> None:
+    """Links that live for less than `fence_after` would have it sent again for ever."""
+    async with connect(policy=at_least_once(fence_after=60)) as connection:
+        world.wires[-1].freeze()
+        receipts = [await connection.send(str(number)) for number in range(3)]
+        world.wires[-1].cut()
+        await connection.wait_for(State.BACKING_OFF)
+        await connection.wait_for(State.OPEN)
+        await anyio.sleep(0.01)
+        assert {receipt.state for receipt in receipts} == {ReceiptState.ACKNOWLEDGED}
+    assert sink.all == ["0", "1", "2"]
+
+
 async def test_closing_settles_everything(world: World) -> None:
     async with connect() as connection:
         world.wires[-1].freeze()

@@ -18,6 +18,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+import statews
 from statews import (
     Deflate,
     DialError,
@@ -27,12 +28,14 @@ from statews import (
     LinkClosed,
     LinkDropped,
     Listener,
+    PeerSilent,
     Policy,
     Timeouts,
     UpgradeRefused,
     UsageError,
     listen,
 )
+from statews.testing import FaultProxy
 from statews.transport.accept import TCPAcceptor
 from statews.transport.stream import SocketStream, receive, send
 from statews.transport.tcp import connect_tcp
@@ -582,3 +585,31 @@ def test_a_socket_that_cannot_listen_is_closed() -> None:
     with pytest.raises(OSError, match="not supported"):
         TCPAcceptor(sock)
     assert sock.fileno() == -1
+
+
+async def test_a_handler_that_waits_learns_that_its_peer_is_silent() -> None:
+    heard, ended = anyio.Event(), anyio.Event()
+    links: list[Link] = []
+
+    async def wait(link: Link) -> None:
+        links.append(link)
+        try:
+            await link.receive()
+            heard.set()
+            await link.receive()
+        finally:
+            ended.set()
+
+    policy = Policy(heartbeat=Heartbeat(interval=0.1, timeout=0.1))
+    with anyio.fail_after(20):
+        async with (
+            listen(wait, LOCALHOST, policy=policy) as listener,
+            FaultProxy(port=listener.port) as proxy,
+            statews.connect(f"ws://{LOCALHOST}:{proxy.port}/", proxy=None) as client,
+        ):
+            await client.send("x")
+            await heard.wait()
+            proxy.freeze()
+            await ended.wait()
+            assert isinstance(links[0].ending, PeerSilent)
+            proxy.heal()

@@ -36,7 +36,10 @@ examples:
   statews demo --steps cut,freeze    only these, between connect and close
   statews demo --backend both        on asyncio, then on trio
 
-It exits with 0 if every step ended as it should, and with 1 if one did not.
+Numbered messages go both ways all the time, and are counted at the end, from the logs of both
+sides: to the server at least once, to the client exactly once and in order.
+
+It exits with 0 if every step ended as it should and every message arrived so, else with 1.
 """
 ALWAYS: Final = ("connect", "close")
 BOTH: Final = ("asyncio", "trio")

@@ -39,8 +39,8 @@ class Observed:
         ended: when.
         changes: of the connection.
         accepted: connections that the proxy accepted.
-        echoed: messages that came back.
-        slowest: the longest round trip of these, in seconds.
+        arrived: messages that were sent meanwhile, either way, and arrived.
+        slowest: the longest that one of these was under way, in seconds.
         last_code: the close code that the server was last given.
     """
 
@@ -49,7 +49,7 @@ class Observed:
     ended: float
     changes: Sequence[Change]
     accepted: int
-    echoed: int
+    arrived: int
     slowest: float
     last_code: int | None
 
@@ -148,9 +148,9 @@ def is_only_slow(observed: Observed) -> str:
     """All stays as it is."""
     if observed.changes:
         return f"slow is not lost, but it went through {shorten(observed.path)}"
-    if observed.slowest < 2 * observed.pace.latency:
-        return "the network was not slow"
-    return "" if observed.echoed else "nothing came back"
+    if not observed.arrived:
+        return "nothing arrived"
+    return "the network was not slow" if observed.slowest < observed.pace.latency else ""
 
 
 def is_restarted(observed: Observed) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...policy import Backoff, Heartbeat, Jitter, Policy, Timeouts
+from ...policy import Backoff, Delivery, Heartbeat, Jitter, Outbox, Policy, Timeouts
 
 __all__ = ["QUICK", "USUAL", "Pace"]
 
@@ -16,7 +16,7 @@ class Pace:
 
     Attributes:
         policy: of the client, and of the server.
-        every: between two messages.
+        every: between two messages, in each direction.
         calm: between two steps.
         refuse: how long connections are refused.
         freeze: how long nothing passes.
@@ -43,6 +43,8 @@ class Pace:
     tolerance: float = 1.5
 
 
+OUTBOX: Final = Outbox(delivery=Delivery.AT_LEAST_ONCE)
+
 USUAL: Final = Pace(
     policy=Policy(
         backoff=Backoff(
@@ -50,6 +52,7 @@ USUAL: Final = Pace(
         ),
         heartbeat=Heartbeat(interval=1.0, timeout=1.0),
         timeouts=Timeouts(opening=4.0, closing=2.0),
+        outbox=OUTBOX,
     ),
     every=0.1,
     calm=0.8,
@@ -68,6 +71,7 @@ QUICK: Final = Pace(
         ),
         heartbeat=Heartbeat(interval=0.3, timeout=0.3),
         timeouts=Timeouts(opening=4.0, closing=2.0),
+        outbox=OUTBOX,
     ),
     every=0.05,
     calm=0.0,

@@ -11,11 +11,13 @@ from anyio import current_time
 
 from ...client.connection import connect
 from ...lifecycle import State
-from ...testing import FaultProxy
+from ...testing import FaultProxy, Verdict
 from .observed import Observed
 from .pace import Pace
-from .stage import FINE, Server, Stage
+from .server import Server, follow
+from .stage import FINE, Stage
 from .steps import Step
+from .traffic import Traffic
 
 __all__ = ["Outcome", "Play", "View", "play"]
 
@@ -69,22 +71,22 @@ class Play:
 
     async def _perform(self, step: Step) -> Outcome:
         """Play one step and wait until all is well again, if it will be."""
-        stage, traffic = self.stage, self.stage.traffic
-        began, accepted, echoed = current_time(), stage.proxy.accepted, traffic.echoed
-        traffic.slowest = 0.0
+        stage = self.stage
+        began, accepted = current_time(), stage.proxy.accepted
         with anyio.move_on_after(stage.pace.patience) as scope:
             await step.play(stage)
             stage.proxy.heal()
             stage.network = FINE
             await stage.wait_calm()
+        delays = [delay for way in stage.traffic.ways for delay in way.delays(began)]
         observed = Observed(
             pace=stage.pace,
             began=began,
             ended=current_time(),
             changes=tuple(stage.history[stage.mark :]),
             accepted=stage.proxy.accepted - accepted,
-            echoed=traffic.echoed - echoed,
-            slowest=traffic.slowest,
+            arrived=len(delays),
+            slowest=max(delays, default=0.0),
             last_code=stage.server.last_code,
         )
         stage.mark = len(stage.history)
@@ -92,12 +94,16 @@ class Play:
         return Outcome(step=step, observed=observed, complaint=step.complain(observed) or late)
 
     @property
+    def verdicts(self) -> list[Verdict]:
+        """What became of the messages, each way; final when nobody logs any more."""
+        return [way.verdict(self.stage.began) for way in self.stage.traffic.ways]
+
+    @property
     def is_fine(self) -> bool:
-        """Whether all steps ended as they should, and no message came that should not."""
+        """Whether all steps ended as they should, and all messages arrived as promised."""
         failed = any(outcome.complaint for outcome in self.outcomes)
-        return (
-            len(self.outcomes) == len(self.steps) and not failed and not self.stage.traffic.strays
-        )
+        kept = all(verdict.is_kept for verdict in self.verdicts)
+        return len(self.outcomes) == len(self.steps) and not failed and kept
 
 
 class View(Protocol):
@@ -110,18 +116,26 @@ class View(Protocol):
 async def play(steps: Sequence[Step], pace: Pace, view: View) -> Play:
     """Set the stage, play on it, and take it down."""
     async with anyio.create_task_group() as group:
-        server = Server(pace.policy, pace.down)
+        traffic = Traffic()
+        server = Server(pace.policy, pace.down, traffic)
         await group.start(server.run)
         async with FaultProxy(port=server.port) as proxy:
             connection = connect(
-                f"ws://127.0.0.1:{proxy.port}/", policy=pace.policy, proxy=None, wait=False
+                f"ws://127.0.0.1:{proxy.port}/",
+                policy=pace.policy,
+                sync=follow(),
+                proxy=None,
+                wait=False,
             )
-            stage = Stage(pace=pace, server=server, proxy=proxy, connection=connection)
+            stage = Stage(
+                pace=pace, server=server, proxy=proxy, connection=connection, traffic=traffic
+            )
             running = Play(steps=steps, stage=stage)
             group.start_soon(stage.watch, connection.changes())
             group.start_soon(_keep_showing, view, running)
             async with connection:
                 group.start_soon(stage.talk)
+                group.start_soon(stage.speak)
                 group.start_soon(stage.hear)
                 await running.run()
             view.show(running)

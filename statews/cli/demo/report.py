@@ -1,4 +1,4 @@
-"""What became of the demo, as a table."""
+"""What became of the demo, as two tables: of the steps, and of the messages."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from shutil import get_terminal_size
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
+from ...testing import BreachKind, Guarantee
 from ..terminal import Colour
 from .observed import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from ...testing import Verdict
     from ..terminal import Painter
     from .play import Outcome, Play
     from .steps import Step
@@ -24,6 +26,12 @@ VERDICT: Final = 7  # columns
 STEP: Final = 9
 INDENT: Final = 16  # of what happened: the verdict and the step's name stand before it
 SECONDS: Final = 10  # columns of a duration
+WAY: Final = 17
+COUNTS: Final = {"sent": 6, "delivered": 11, "lost": 6, "duplicated": 12, "reordered": 11}
+PROMISES: Final = {
+    Guarantee.AT_LEAST_ONCE: "at least once: what a lost link leaves in doubt is sent again",
+    Guarantee.EXACTLY_ONCE: "exactly once, in order: what was missed is asked for",
+}
 
 
 def report(play: Play, paint: Painter) -> Iterator[str]:
@@ -36,16 +44,42 @@ def report(play: Play, paint: Painter) -> Iterator[str]:
     for step, outcome in zip_longest(play.steps, play.outcomes):
         yield from _lines(step, outcome, middle, paint)
     yield ""
-    traffic = play.stage.traffic
-    yield (
-        f"{traffic.sent} messages sent: {traffic.echoed} echoed, "
-        f"{traffic.lost} lost with a link (there is no outbox yet)"
-    )
-    if traffic.strays:
-        yield paint(f"{traffic.strays} messages came that were not expected", Colour.RED)
+    yield paint(_row("", "messages", COUNTS), Colour.BOLD)
+    for verdict in play.verdicts:
+        yield from _delivery(verdict, paint)
+    yield ""
+    yield from _sum(play, paint)
+
+
+def _sum(play: Play, paint: Painter) -> Iterator[str]:
+    """What all comes to."""
+    if not all(verdict.is_kept for verdict in play.verdicts):
+        yield paint("messages did not arrive as they should", Colour.RED)
     fine = sum(not outcome.complaint for outcome in play.outcomes)
     colour = Colour.GREEN if play.is_fine else Colour.RED
     yield paint(f"{fine} of {len(play.steps)} steps ended as they should", colour)
+
+
+def _row(verdict: str, name: str, cells: Iterable[object]) -> str:
+    columns = "".join(
+        f"{cell:>{width}}" for cell, width in zip(cells, COUNTS.values(), strict=True)
+    )
+    return f"{verdict:{VERDICT}}{name:{WAY}}{columns}"
+
+
+def _delivery(verdict: Verdict, paint: Painter) -> Iterator[str]:
+    """A way, and what was promised of it; what of that was not kept, message by message."""
+    counts = verdict.summary
+    strangers = len(verdict.of(BreachKind.NEVER_SENT))
+    delivered = counts.delivered - counts.duplicated - strangers
+    cells = counts.sent, delivered, counts.lost, counts.duplicated, counts.reordered
+    colour = Colour.GREEN if verdict.is_kept else Colour.RED
+    row = _row("", verdict.way, cells)[VERDICT:]
+    yield paint(("ok" if verdict.is_kept else "failed").ljust(VERDICT), colour) + row
+    yield " " * INDENT + paint(PROMISES[verdict.guarantee], Colour.DIM)
+    if not verdict.is_kept:
+        for line in str(verdict).splitlines():
+            yield " " * VERDICT + paint(line, Colour.RED)
 
 
 def _lines(step: Step, outcome: Outcome | None, middle: int, paint: Painter) -> Iterator[str]:
@@ -76,7 +110,7 @@ def _facts(outcome: Outcome) -> Iterator[str]:
         lasted = observed.ended - observed.began
         yield f"{len(observed.waits)} attempts in {lasted:.1f} s, after {waits} s"
     if not observed.changes:
-        yield f"{observed.echoed} messages, the slowest after {observed.slowest:.2f} s"
+        yield f"{observed.arrived} messages, the slowest after {observed.slowest:.2f} s"
 
 
 def _seconds(duration: float | None) -> str:

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from .chart import Cell
     from .play import Outcome, Play
     from .stage import Kind
+    from .traffic import Way
 
 __all__ = ["Screen", "picture"]
 
 WIDEST: Final = 110  # columns; a wider machine is no clearer
 LABEL: Final = 10  # columns of what a line is about
 BAR: Final = 12  # columns of the countdown
-FACTS: Final = 6  # lines
+COUNT: Final = 9  # columns of a number of messages
+FACTS: Final = 7  # lines
 LOG: Final = 3  # lines, at least
 KINDS: Final[dict[Kind, str]] = {
     "step": "bold",
@@ -39,6 +41,7 @@ KINDS: Final[dict[Kind, str]] = {
     "ok": "green",
     "failed": "bold red",
 }
+MARKS: Final = (("○", "yellow"), ("•", "green"), ("•", "yellow"))  # by how often it arrived
 
 
 class Screen:
@@ -166,8 +169,7 @@ def _facts(play: Play, width: int) -> list[Text]:
         _fact("state", _state(play)),
         _fact("network", Text(f"{way}   {network.says}")),
         _fact("error", Text("" if error is None else str(error), "yellow")),
-        _fact("messages", _messages(play)),
-        _fact("", _flow(play, width - LABEL - 2)),
+        *_messages(play, width - LABEL - 2),
     ]
 
 
@@ -189,9 +191,9 @@ def _state(play: Play) -> Text:
         case State.CONNECTING:
             rest = f"  attempt {now.attempt}: {now.phase}" if now.attempt else f"  {now.phase}"
         case State.OPEN:
-            took = play.stage.traffic.round_trip or 0.0
             rest = f"  {now.phase} for {current_time() - now.since:.1f} s"
-            rest += f", round trip {took * 1000:.1f} ms"
+            if now.round_trip is not None:
+                rest += f", round trip {now.round_trip * 1000:.1f} ms"
         case State.IDLE | State.FAILED | State.CLOSED:
             rest = ""
         case _:
@@ -199,28 +201,30 @@ def _state(play: Play) -> Text:
     return Text.assemble(chip, rest)
 
 
-def _messages(play: Play) -> Text:
+def _messages(play: Play, width: int) -> list[Text]:
+    """Both directions, in columns: the counts, and what became of the latest messages."""
     traffic = play.stage.traffic
-    return Text.assemble(
-        f"sent {traffic.sent}, ",
-        (f"echoed {traffic.echoed}", "green"),
-        ", ",
-        (f"lost with a link {traffic.lost}", "red" if traffic.lost else ""),
-        ", ",
-        (f"in flight {traffic.in_flight}", "yellow" if traffic.in_flight else ""),
-        f"   {traffic.rate(current_time()):.1f}/s",
+    head = "".join(name.rjust(COUNT) for name in ("sent", "arrived", "again", "awaited"))
+    return [
+        _fact("messages", Text(head, style="bright_black")),
+        _fact("to server", _counts(traffic.up, width)),
+        _fact("to client", _counts(traffic.down, width)),
+    ]
+
+
+def _counts(way: Way, width: int) -> Text:
+    numbers = len(way.sent), len(way.sent) - way.awaited, way.again, way.awaited
+    sent, arrived, again, awaited = (f"{number:{COUNT}}" for number in numbers)
+    text = Text.assemble(
+        sent,
+        (arrived, "green"),
+        (again, "yellow" if way.again else ""),
+        (awaited, "yellow" if way.awaited else ""),
+        "   ",
     )
-
-
-def _flow(play: Play, width: int) -> Text:
-    """What became of the latest messages, one mark each."""
-    traffic = play.stage.traffic
-    pending = min(traffic.in_flight, width)
-    text = Text()
-    known = list(traffic.fates)
-    for came_back in known[max(0, len(known) - (width - pending)) :]:
-        text.append("•" if came_back else "x", "green" if came_back else "red")
-    return text.append("○" * pending, "yellow")
+    for times in way.times(max(0, width - len(text))):
+        text.append(*MARKS[min(times, len(MARKS) - 1)])
+    return text
 
 
 # The log, and the steps.

@@ -95,10 +95,8 @@ async def _drop(stage: Stage) -> None:
 
 
 async def _close(stage: Stage) -> None:
-    stage.talking.cancel()
-    await stage.drain()
+    await stage.settle()
     await stage.connection.close()
-    stage.traffic.give_up()
 
 
 STEPS: Final = (
@@ -152,7 +150,7 @@ STEPS: Final = (
     ),
     Step(
         name="close",
-        says=lambda _: "the client closes",
+        says=lambda _: "all that was said arrives, and the client closes",
         play=_close,
         complain=is_closed,
     ),

@@ -225,11 +225,18 @@ class Timeline:
         if page.gone and not page.items:
             self._lose(self._first_beyond(fetch.held), GONE)
         elif page.gone and page.items[0].id not in self._seen:
-            self._lose(min(x.stamp for x in page.items), GONE)
+            self._lose_before(min(x.stamp for x in page.items), fetch)
         for item in page.items:
             if item.id not in self._seen:
                 fetch.has_new = True
                 self._release(item)
+
+    def _lose_before(self, stamp: float, fetch: Fetch) -> None:
+        """The history begins at this stamp: what is held from before it is not lost."""
+        held = fetch.held or []
+        before = self._first_beyond(held)
+        self._lose(stamp if before is None else min(before, stamp), GONE)
+        self._merge([item for item in held if item.stamp < stamp])
 
     def _finish(self, fetch: Fetch, now: float) -> None:
         """The last page is here: release what is held, or fetch it if it was too much."""
