@@ -9,6 +9,7 @@ Activity = Literal["receive", "send", "echo", "idle"]
 Backend = Literal["asyncio", "uvloop", "trio"]
 Library = Literal[
     "statews",
+    "statews-link",
     "picows-callback",
     "picows-await",
     "aiohttp",
@@ -26,6 +27,7 @@ ASYNCIO: Final[tuple[Backend, ...]] = ("asyncio", "uvloop")
 
 LIBRARIES: Final[dict[Library, tuple[Backend, ...]]] = {
     "statews": BACKENDS,
+    "statews-link": BACKENDS,
     "picows-callback": ASYNCIO,
     "picows-await": ASYNCIO,
     "aiohttp": ASYNCIO,
@@ -38,6 +40,7 @@ LIBRARIES: Final[dict[Library, tuple[Backend, ...]]] = {
 
 REQUIRED: Final[dict[Library, str]] = {
     "statews": "statews",
+    "statews-link": "statews",
     "picows-callback": "picows",
     "picows-await": "picows",
     "aiohttp": "aiohttp",
@@ -80,7 +83,7 @@ class Scenario:
             disappear.
         connections: how many are open from the beginning.
         bars: what statews is held to.
-        absent: libraries whose API has another shape than this scenario.
+        absent: libraries that have nothing of their own to show here.
     """
 
     name: str
@@ -90,7 +93,7 @@ class Scenario:
     batch: int = 1
     connections: int = 1
     bars: tuple[Bar, ...] = ()
-    absent: frozenset[Library] = frozenset()
+    absent: frozenset[Library] = frozenset({"statews-link"})
 
     @property
     def message(self) -> Message:
@@ -189,7 +192,11 @@ SCENARIOS: Final = (
             *_of_aiohttp(0.4, "asyncio"),
             Bar("asyncio", 1.0, Case("picows-callback", "asyncio")),
             _TRIO_15_TIMES,
+            # What a receipt costs.
+            Bar("asyncio", 1.5, Case("statews-link", "asyncio")),
+            Bar("trio", 1.5, Case("statews-link", "trio")),
         ),
+        absent=frozenset(),
     ),
     Scenario(
         name="send-64KiB",
@@ -217,7 +224,9 @@ SCENARIOS: Final = (
             Bar("asyncio", 1.0, Case("websockets", "asyncio")),
             Bar("trio", 0.5, Case("websockets", "trio")),
         ),
-        absent=frozenset({"picows-callback"}),  # a callback answers itself: nobody awaits an echo
+        absent=frozenset(
+            {"statews-link", "picows-callback"}
+        ),  # a callback answers itself: nobody awaits an echo
     ),
     Scenario(
         name="idle-memory",

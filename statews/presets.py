@@ -22,7 +22,8 @@ def chat(acknowledged: Acknowledged | None = None) -> Policy:
     To fetch what was not read, give `connect` a `sync=After(...)` or `sync=Since(...)` as well.
 
     Args:
-        acknowledged: the server's own acknowledgements, or read receipts; None: a pong confirms.
+        acknowledged: the server's own acknowledgements; None: a pong confirms. Read receipts may
+            serve, but then the outbox holds what a reader who is away has not read.
     """
     return Policy(
         backoff=Backoff(max_attempts=None),

@@ -185,10 +185,12 @@ class Sender:
             self._room = None
 
     def hurry(self) -> None:
-        """Somebody waits for an acknowledgement: do not let the fence wait."""
+        """Somebody waits for an acknowledgement: do not let the fence wait, and read it."""
         if self._settings.acknowledged is None:
             self._fence.want(self.queue.position)
             self._ask_if_due()
+        if self._link is not None:
+            self._link.call_owner()
 
     # How far the peer has come.
 
@@ -259,7 +261,8 @@ class Sender:
         if self._is_beyond(QUARTER):
             queue.bear(settings.messages - 1, settings.size_bytes - DIRECT)
         else:
-            queue.bear(int(settings.messages * QUARTER), int(settings.size_bytes * QUARTER))
+            borne = min(int(settings.size_bytes * QUARTER), settings.size_bytes - DIRECT)
+            queue.bear(int(settings.messages * QUARTER), borne)
         if len(queue) >= settings.messages or queue.size_bytes > settings.size_bytes - DIRECT:
             self.direct = None  # from here on each message is held against the limits
 
@@ -269,7 +272,8 @@ class Sender:
         is_plain = (
             settings.acknowledged is None and settings.time_to_live is None and self.keeper is None
         )
-        is_free = not queue.has_waiting and not self._is_beyond(HALF)
+        has_room = not queue.entries or queue.size_bytes + DIRECT <= settings.size_bytes
+        is_free = has_room and not queue.has_waiting and not self._is_beyond(HALF)
         self.direct = self._link if is_plain and is_free else None
 
     # The link comes and goes.

@@ -191,6 +191,11 @@ class Wire:
         if self._nap.deadline > until:  # noqa: PLR1730 - to set a deadline costs more than to look
             self._nap.deadline = until
 
+    def call_owner(self) -> None:
+        """Have the owner read: a caller may have left it to others, and something is awaited."""
+        self._attended_until = -math.inf
+        self._nap.cancel()
+
     # What comes in.
 
     def _receive(self) -> bool:
@@ -298,6 +303,7 @@ class Wire:
 
         And it confirms what was sent before: the ping says how much that was.
         """
+        self._attended_until = -math.inf  # the answer is to be read, whether callers read or not
         if self.state is LinkState.OPEN:
             nonce = self._ping[:NONCE_BYTES] or os.urandom(NONCE_BYTES)
             position = 0 if self.traffic is None else self.traffic.ask()

@@ -10,6 +10,7 @@ from anyio import current_time
 
 import statews
 from statews import (
+    Acknowledged,
     AtLimit,
     Backoff,
     Delivery,
@@ -375,6 +376,16 @@ async def test_memory_stays_bounded_with_a_frozen_peer(world: World) -> None:
         assert connection._sender.queue.size_bytes <= 200_000
 
 
+async def test_few_bytes_are_a_limit_for_what_is_written_at_once_as_well(world: World) -> None:
+    outbox = Outbox(size_bytes=1000, at_limit=AtLimit.RAISE)
+    async with connect(policy=steady(outbox=outbox, heartbeat=None)) as connection:
+        world.wires[-1].freeze()
+        for _ in range(2):
+            await connection.send("xxxx")
+        with pytest.raises(statews.OutboxFullError, match="it holds 2 messages of 8 bytes"):
+            await connection.send("x" * 1000)
+
+
 async def test_a_large_backlog_goes_out_in_one_pass(world: World, sink: Sink) -> None:
     world.dial_time = 5
     async with connect(wait=False, policy=steady(outbox=Outbox(messages=10_001))) as connection:
@@ -425,3 +436,28 @@ async def test_a_key_must_be_hashable() -> None:
     async with connect(policy=policy) as connection:
         with pytest.raises(statews.UsageError, match="a key must be hashable, got"):
             await connection.send("x", key=([],))
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+async def test_an_acknowledgement_is_read_though_the_application_reads_no_more(
+    world: World, *, is_named: bool
+) -> None:
+    """A caller that has just received is left to read, but not where a receipt is waited for."""
+
+    async def server(link: Link) -> None:
+        async for message in link:
+            await link.send("ack" if is_named else message)
+            if is_named:
+                await link.send(message)
+
+    world.scripts = [accept(server)]
+    names = Acknowledged(
+        id=lambda message: message, acked=lambda message: "x" if message == "ack" else None
+    )
+    outbox = Outbox(delivery=Delivery.AT_LEAST_ONCE, acknowledged=names if is_named else None)
+    async with connect(policy=steady(outbox=outbox)) as connection:
+        await connection.send("x")
+        await connection.receive()
+        started = current_time()
+        await (await connection.send("x")).wait_acknowledged()
+        assert current_time() == pytest.approx(started, abs=0.01)

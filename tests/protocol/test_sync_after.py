@@ -414,6 +414,12 @@ def test_a_gap_without_anything_behind_it_ends_with_the_next_message() -> None:
     assert numbers(client) == [20, 21]
 
 
+def test_what_is_held_and_in_the_history_as_well_is_delivered_once() -> None:
+    client = back(running(paged()))
+    client.take(*n(7, 8, 9), page(*items(8, 9), gone=True))
+    assert numbers(client) == [("gap", 5, 7), 7, 8, 9]
+
+
 def test_a_history_that_is_gone_loses_nothing_if_the_next_number_came() -> None:
     client = back(running(paged()))
     client.take(*n(6), page(gone=True), page(gone=True))

@@ -143,6 +143,16 @@ def test_a_history_that_is_gone_is_a_gap_before_its_items() -> None:
     assert ids(client) == [("gap", 100, 105), "105", "106", "109"]
 
 
+def test_what_is_held_and_older_than_the_history_is_not_lost_and_comes_first() -> None:
+    client = back(running(paged()))
+    client.take(*live(103, 104, 105), page(*items(105), gone=True))
+    assert ids(client) == [("gap", 100, 103), "103", "104", "105"]
+    client = paged()
+    client.begin()
+    client.take(*live(3, 4), page(*items(4)))
+    assert ids(client) == ["3", "4"]
+
+
 def test_a_history_that_is_gone_and_empty_ends_the_gap_at_what_is_held() -> None:
     client = back(running(paged()))
     client.take(*live(99, 109), page(gone=True))

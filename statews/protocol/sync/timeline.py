@@ -222,21 +222,18 @@ class Timeline:
 
     def _take_items(self, fetch: Fetch, page: Answer[Item]) -> None:
         fetch.unanswered = max(0, fetch.unanswered - 1)
+        first = min((x.stamp for x in page.items), default=-math.inf)
+        held = [x for x in fetch.held or () if x.stamp < first]  # the history forgot it by now
         if page.gone and not page.items:
             self._lose(self._first_beyond(fetch.held), GONE)
         elif page.gone and page.items[0].id not in self._seen:
-            self._lose_before(min(x.stamp for x in page.items), fetch)
+            beyond = self._first_beyond(held)
+            self._lose(first if beyond is None else beyond, GONE)
+        self._merge(held)
         for item in page.items:
             if item.id not in self._seen:
                 fetch.has_new = True
                 self._release(item)
-
-    def _lose_before(self, stamp: float, fetch: Fetch) -> None:
-        """The history begins at this stamp: what is held from before it is not lost."""
-        held = fetch.held or []
-        before = self._first_beyond(held)
-        self._lose(stamp if before is None else min(before, stamp), GONE)
-        self._merge([item for item in held if item.stamp < stamp])
 
     def _finish(self, fetch: Fetch, now: float) -> None:
         """The last page is here: release what is held, or fetch it if it was too much."""

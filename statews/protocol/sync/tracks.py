@@ -179,7 +179,8 @@ class Tracks:
             elif item.seq > track.last:
                 # They come in order: the history does not have what is missing before this one.
                 track.skip_to(item.seq, GONE if page.gone else MISSING)
-                track.release(item, None)
+                if item.seq > track.last:  # else it was held as well
+                    track.release(item, None)
 
     def _turn(
         self, track: Track, question: Question, page: Answer[Item], now: float, *, is_new: bool
