@@ -50,8 +50,8 @@ from .policy import (
     Timeouts,
 )
 from .presets import chat, collaboration, live
+from .protocol.entry import ReceiptState
 from .protocol.frames import Message
-from .protocol.outbox import ReceiptState
 from .protocol.sync import After, Ask, Gap, Latest, Page, Reset, Since, Strategy
 from .protocol.verdict import (
     End,

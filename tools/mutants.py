@@ -41,16 +41,36 @@ import hypothesis
 import pytest
 
 # What is mutated, and the tests that judge it.
+LIFE: Final = tuple(
+    f"tests/client/test_{name}.py"
+    for name in ("closing", "hooks", "liveness", "messages", "observing", "orders", "retries")
+)
+SYNC: Final = tuple(
+    f"tests/protocol/test_sync_{name}.py" for name in ("after", "latest", "since", "properties")
+)
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "statews/lifecycle.py": (
         "tests/test_lifecycle.py",
         "tests/test_diagram_files.py::test_the_kept_diagrams_show_the_machine_that_runs",
     ),
-    "statews/client/driver.py": ("tests/client",),
-    "statews/client/retries.py": ("tests/client",),
+    "statews/client/driver.py": LIFE,
+    "statews/client/retries.py": LIFE,
     "statews/protocol/backoff.py": ("tests/protocol/test_backoff.py",),
+    "statews/protocol/entry.py": ("tests/protocol/test_outbox.py",),
+    "statews/protocol/fence.py": ("tests/protocol/test_fence.py",),
     "statews/protocol/liveness.py": ("tests/protocol/test_liveness.py",),
     "statews/protocol/outbox.py": ("tests/protocol/test_outbox.py",),
+    "statews/protocol/sync/after.py": SYNC,
+    "statews/protocol/sync/fetching.py": SYNC,
+    "statews/protocol/sync/latest.py": SYNC,
+    "statews/protocol/sync/questions.py": SYNC,
+    "statews/protocol/sync/reading.py": SYNC,
+    "statews/protocol/sync/recent.py": SYNC,
+    "statews/protocol/sync/since.py": SYNC,
+    "statews/protocol/sync/strategy.py": SYNC,
+    "statews/protocol/sync/timeline.py": SYNC,
+    "statews/protocol/sync/track.py": SYNC,
+    "statews/protocol/sync/tracks.py": SYNC,
     "statews/protocol/verdict.py": ("tests/protocol/test_verdict.py",),
 }
 

@@ -22,7 +22,7 @@ from ..store.base import Stored
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..protocol.outbox import Entry
+    from ..protocol.entry import Entry
     from ..protocol.sync import Strategy
     from ..store.base import Contents, OutboxStore
 

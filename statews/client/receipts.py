@@ -8,7 +8,7 @@ from typing import Protocol
 from anyio import CancelScope, Event
 
 from ..errors import DeliveryError
-from ..protocol.outbox import Entry, ReceiptState, Waiter
+from ..protocol.entry import Entry, ReceiptState, Waiter
 
 __all__ = ["Receipt"]
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 from anyio import CancelScope, Event, current_time
 
 from ..errors import StatewsError, StoreError, UsageError
+from ..protocol.entry import ReceiptState, Terms
 from ..protocol.fence import Fence
-from ..protocol.outbox import Queue, ReceiptState, Terms
+from ..protocol.outbox import Queue
 from .expiry import Expiry
 from .keeper import from_unix_time
 from .receipts import Receipt

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..policy import AtLimit
-from ..protocol.outbox import Terms
+from ..protocol.entry import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -52,7 +52,7 @@ RECOVERY: Final = 120.0  # in which everything must be settled then
 AFTERWARDS: Final = 1000.0  # in which nothing may happen any more
 
 BRIEF: Final = os.environ.get("STATEWS_TESTS") == "brief"
-EXAMPLES: Final = int(os.environ.get("STATEWS_DELIVERIES", "25" if BRIEF else "120"))
+EXAMPLES: Final = int(os.environ.get("STATEWS_DELIVERIES", "15" if BRIEF else "80"))
 
 Message = str | bytes
 Number = tuple[int, int]  # of a sender, and of a message of that sender
@@ -466,7 +466,7 @@ class Stream:
         page: how many a page holds.
         keeps: how many it remembers.
         twins: how many messages have one stamp.
-        forgets: it does not say every so-manieth message unasked; 0: it says all.
+        forgets: of so many messages it leaves one out, to be asked for; 0: it says all.
     """
 
     pauses: tuple[float, ...]
@@ -618,7 +618,7 @@ class Disk:
         count = len(self._noted)
         await anyio.sleep(self._takes)
         if self._is_dead:
-            raise StoreError("the process is dead")
+            raise StoreError("", "the process is dead")
         for write in self._noted[self._written : count]:
             write()
         self._written = max(self._written, count)

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 
 from statews.errors import OutboxFullError, UsageError
 from statews.policy import AtLimit, Delivery, Outbox
-from statews.protocol.outbox import MOVES, PLAIN, Entry, Queue, ReceiptState, Terms
+from statews.protocol.entry import MOVES, PLAIN, Entry, ReceiptState, Terms
+from statews.protocol.outbox import Queue
 from statews.protocol.plain import Message
 
 QUEUED, WRITTEN = ReceiptState.QUEUED, ReceiptState.WRITTEN

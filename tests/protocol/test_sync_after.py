@@ -420,6 +420,20 @@ def test_what_is_held_and_in_the_history_as_well_is_delivered_once() -> None:
     assert numbers(client) == [("gap", 5, 7), 7, 8, 9]
 
 
+def test_what_was_reported_as_lost_and_comes_late_is_dropped() -> None:
+    client = back(running(paged()))
+    client.take(page(*items(9), gone=True), *n(7, 8, 9, 10))
+    assert numbers(client) == [("gap", 5, 9), 9, 10]
+
+
+def test_what_was_lost_long_ago_shows_that_numbers_started_over() -> None:
+    client = back(running(paged()))
+    client.take(page(*items(5000), gone=True), *n(7))
+    (gap, last, reset, first) = numbers(client)
+    assert (gap, last, first) == (("gap", 5, 5000), 5000, 7)
+    assert "reset" in str(reset)
+
+
 def test_a_history_that_is_gone_loses_nothing_if_the_next_number_came() -> None:
     client = back(running(paged()))
     client.take(*n(6), page(gone=True), page(gone=True))

@@ -35,7 +35,7 @@ class Mark(NamedTuple):
 class Likeness(Enum):
     """How a message is to the one that was released with its number."""
 
-    SAME = "the same again, or what a page held: that may be written anew, and proves nothing"
+    SAME = "the same again, or what proves nothing: a page may write anew, a lost one come late"
     OTHER = "the number was given twice"
     UNKNOWN = "that one is forgotten"
 
@@ -219,3 +219,6 @@ class Track:
         self._outcome.lose(
             Gap(stream=self._stream, key=self.key, after=self.last, before=before, reason=reason)
         )
+        if before is not None:  # what was reported as lost and comes late is no restart
+            for seq in range(max(self.last + 1, before - MEMORY), before):
+                self._memory[seq % MEMORY] = seq, None
