@@ -38,6 +38,8 @@ _FIRST: Final = {
 }  # the first byte of a whole frame, RFC 6455 section 5.2
 _PING, _PONG = 0x89, 0x8A
 _BLOB_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 1 << 16  # read at once where frames are short
+HEADER_BYTES: Final = 64  # and where they are long: at least a header, with a ping
 _KEY: Final = re.compile(rb"sec-websocket-key: *(\S+)", re.IGNORECASE)
 
 
@@ -138,22 +140,27 @@ class Server:
         return ready
 
     def _sink(self, sock: socket.socket, every: int, acknowledgement: bytes) -> Handler:
-        missing, pending, skipped = every, b"", 0
+        missing, pending, skipped, most = every, b"", 0, CHUNK_BYTES
 
         def ready() -> None:
-            nonlocal missing, pending, skipped
-            data = pending + _received(sock)
-            at, counted = skipped, len(data) - len(pending)
-            while (header := _masked_header(data, at)) is not None:
-                start, stop = header
-                if data[at] == _PING:
-                    if len(data) < stop:
-                        break
-                    payload = apply_mask(data[start:stop], data[start - 4 : start])
-                    sock.send(frame(_PONG, payload))
-                    counted -= stop - at
-                at = stop
-            pending, skipped = data[at:], max(0, at - len(data))
+            nonlocal missing, pending, skipped, most
+            if skipped:  # amid a long frame, of which nobody wants a copy
+                counted = self._discard(sock, skipped)
+                skipped -= counted
+            else:
+                data = pending + _received(sock, most)
+                at, counted = 0, len(data) - len(pending)
+                while (header := _masked_header(data, at)) is not None:
+                    start, stop = header
+                    if data[at] == _PING:
+                        if len(data) < stop:
+                            break
+                        payload = apply_mask(data[start:stop], data[start - 4 : start])
+                        sock.send(frame(_PONG, payload))
+                        counted -= stop - at
+                    most = CHUNK_BYTES if stop - at < CHUNK_BYTES // 16 else HEADER_BYTES
+                    at = stop
+                pending, skipped = data[at:], max(0, at - len(data))
             missing -= counted
             while missing <= 0:
                 missing += every
@@ -181,9 +188,9 @@ class Server:
 
         return ready
 
-    def _discard(self, sock: socket.socket) -> int:
+    def _discard(self, sock: socket.socket, most: int = 0) -> int:
         # With MSG_TRUNC the kernel drops the bytes without copying them, tcp(7).
-        count = sock.recv_into(self._scratch, 0, socket.MSG_TRUNC)
+        count = sock.recv_into(self._scratch, min(most, len(self._scratch)), socket.MSG_TRUNC)
         if not count:
             raise ConnectionResetError
         return count
@@ -203,8 +210,8 @@ def _masked_header(data: bytes, at: int) -> tuple[int, int] | None:
     return start, start + size
 
 
-def _received(sock: socket.socket) -> bytes:
-    data = sock.recv(1 << 16)
+def _received(sock: socket.socket, most: int = CHUNK_BYTES) -> bytes:
+    data = sock.recv(most)
     if not data:
         raise ConnectionResetError
     return data

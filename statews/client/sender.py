@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Sender"]
 
 QUARTER: Final = 0.25  # of the limits; what goes beyond it is fenced off at once
-HALF: Final = 0.5  # what goes beyond it does not take the direct way
 DIRECT: Final = 64 * 1024  # bytes; a longer message is not written before the limit was looked at
 
 
@@ -273,8 +272,10 @@ class Sender:
         is_plain = (
             settings.acknowledged is None and settings.time_to_live is None and self.keeper is None
         )
-        has_room = not queue.entries or queue.size_bytes + DIRECT <= settings.size_bytes
-        is_free = has_room and not queue.has_waiting and not self._is_beyond(HALF)
+        is_within = (
+            len(queue) < settings.messages and queue.size_bytes + DIRECT <= settings.size_bytes
+        )
+        is_free = not queue.entries or (is_within and not queue.has_waiting)
         self.direct = self._link if is_plain and is_free else None
 
     # The link comes and goes.
