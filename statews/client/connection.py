@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..protocol.verdict import Decide
     from ..store.base import OutboxStore
     from ..transport.proxy import ProxySetting
-    from ..transport.wire import Inbox
+    from ..transport.traffic import Inbox
     from .changes import Changes, Snapshot
     from .settings import Endpoint, Headers, Hook
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event
 
@@ -25,14 +25,15 @@ from .stream import CHUNK, LONG_CHUNK
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from ..policy import Policy
     from ..protocol.frames import Message
     from ..protocol.handshake import Opened
     from .stream import ByteStream
+    from .traffic import Inbox, Traffic
 
-__all__ = ["Inbox", "LinkState", "Traffic", "Wire"]
+__all__ = ["LinkState", "Wire"]
 
 NONCE_BYTES: Final = 4  # of a ping: what no stranger's pong has
 PING_BYTES: Final = 12  # with the position behind it
@@ -45,45 +46,6 @@ class LinkState(Enum):
     OPEN = "messages go both ways"
     CLOSING = "our close frame is out; the peer's is awaited"
     OVER = "nothing more is sent or received"
-
-
-class Traffic(Protocol):
-    """What a connection does with its link, and the link with its connection."""
-
-    def ask(self) -> int:
-        """A ping goes out; how many messages of the connection's go before it."""
-        ...
-
-    @property
-    def has_unconfirmed(self) -> bool:
-        """Whether the peer has not confirmed all of them."""
-        ...
-
-    def refill(self) -> bool:
-        """The link has room: write what waits; whether anything did."""
-        ...
-
-    def confirm(self, position: int) -> None:
-        """The peer has taken in the first `position` messages."""
-        ...
-
-    def tick(self, now: float) -> float:
-        """Do what is due now, and say when to come again."""
-        ...
-
-
-class Inbox(Protocol):
-    """Where messages wait for the application."""
-
-    def __len__(self) -> int: ...
-
-    def popleft(self) -> Message:
-        """The next message; IndexError if there is none."""
-        ...
-
-    def extend(self, messages: Iterable[Message], /) -> None:
-        """Add messages."""
-        ...
 
 
 class Wire:
