@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event, current_time, sleep
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..policy import OnStoreError
 from ..store.base import Stored
 
@@ -75,11 +75,18 @@ class Keeper:
             return []
         self._next_number = contents.next_number
         self.durable = contents.next_number - 1
+        try:
+            self._restore(contents)
+        except UsageError:
+            await self.close()  # it is not used, so nobody else would release it
+            raise
+        return contents.messages
+
+    def _restore(self, contents: Contents) -> None:
         for strategy in self._strategies:
             position = contents.positions.get(strategy.name)
             if position is not None:
                 strategy.restore(json.loads(position))
-        return contents.messages
 
     async def _attempt_open(self) -> Contents | None:
         if self._store is None:

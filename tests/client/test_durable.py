@@ -279,6 +279,8 @@ async def test_positions_are_stored(world: World) -> None:
     await store.close()
     with pytest.raises(statews.UsageError, match="a position of 'after' must be"):
         await connect(policy=stored(), store=store, sync=stream()).__aenter__()
+    await store.open()  # it was released
+    await store.close()
 
 
 async def test_a_store_calls_for_at_least_once() -> None:
