@@ -287,7 +287,12 @@ class Driver:
         settings = self._settings
         if settings.store is not None:
             keeper = Keeper(settings.store, settings.strategies, settings.outbox.on_store_error)
-            self.sender.restore(await keeper.open())
+            messages = await keeper.open()
+            try:
+                self.sender.restore(messages)
+            except UsageError:
+                await keeper.close()
+                raise
             self.sender.keeper = keeper
             if self.sender.intake is not None:
                 self.sender.intake.feed.on_handled = keeper.handled

@@ -286,3 +286,14 @@ async def test_positions_are_stored(world: World) -> None:
 async def test_a_store_calls_for_at_least_once() -> None:
     with pytest.raises(statews.UsageError, match="a store calls for a policy whose outbox"):
         connect(store=MemoryStore())
+
+
+async def test_a_store_is_released_if_what_it_holds_cannot_be_named(world: World) -> None:
+    store = MemoryStore()
+    world.scripts = [refuse]
+    async with connect(policy=stored(), store=store, wait=False) as connection:
+        await connection.send("no json")
+    names = Acknowledged(id=json.loads, acked=json.loads)
+    with pytest.raises(statews.UsageError, match=r"Acknowledged\.id failed with JSONDecodeError"):
+        await connect(policy=stored(acknowledged=names), store=store).__aenter__()
+    assert len((await contents(store)).messages) == 1
