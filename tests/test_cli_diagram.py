@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from statews.cli import main
-from statews.diagram import Format, draw, lifecycle
+from statews.diagram import CHARTS, Format, draw, lifecycle
 
 DIAGRAMS = Path(__file__).parent.parent / "diagrams"
 
@@ -19,6 +19,12 @@ DIAGRAMS = Path(__file__).parent.parent / "diagrams"
 def test_a_text_is_printed(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagram", "--format", kind]) == 0
     assert capsys.readouterr() == (draw(lifecycle(), Format(kind)).decode(), "")
+
+
+@pytest.mark.parametrize("machine", CHARTS)
+def test_the_named_machine_is_printed(machine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagram", "--machine", machine]) == 0
+    assert capsys.readouterr() == (draw(CHARTS[machine](), Format.MERMAID).decode(), "")
 
 
 def test_mermaid_is_printed_if_no_format_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,10 +37,35 @@ def test_the_current_state_is_marked(capsys: pytest.CaptureFixture[str]) -> None
     assert "backing-off (current)" in capsys.readouterr().out
 
 
-def test_one_format_goes_into_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_current_state_of_the_named_machine_is_marked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["diagram", "--machine", "session", "--current", "detached"]) == 0
+    assert "detached (current)" in capsys.readouterr().out
+
+
+def test_one_format_goes_into_one_file_a_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["diagram", "--format", "dot", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'lifecycle.dot'}\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["lifecycle.dot"]
+    names = ["lifecycle.dot", "session.dot"]
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        (["--machine", "session"], "session.dot"),
+        (["--machine", "session", "--current", "ended"], "session.dot"),
+        (["--current", "open"], "lifecycle.dot"),
+    ],
+)
+def test_what_is_named_is_written_alone(
+    arguments: list[str], written: str, tmp_path: Path
+) -> None:
+    assert main(["diagram", "--format", "dot", "--out", str(tmp_path), *arguments]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [written]
 
 
 def test_all_files_are_written_if_no_format_is_named(
@@ -43,7 +74,9 @@ def test_all_files_are_written_if_no_format_is_named(
     pytest.importorskip("pygraphviz")
     assert main(["diagram", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        str(tmp_path / f"lifecycle.{suffix}") for suffix in ("mmd", "dot", "md", "svg")
+        str(tmp_path / f"{name}.{suffix}")
+        for name in ("lifecycle", "session")
+        for suffix in ("mmd", "dot", "md", "svg")
     ]
     assert main(["diagram", "--check", str(tmp_path)]) == 0
 
@@ -59,11 +92,12 @@ def test_check_names_what_is_stale_and_what_draws_it_anew(
     for kept in DIAGRAMS.iterdir():
         (tmp_path / kept.name).write_bytes(kept.read_bytes())
     (tmp_path / "lifecycle.md").unlink()
+    (tmp_path / "session.svg").unlink()
     assert main(["diagram", "--check", str(tmp_path)]) == 1
-    assert capsys.readouterr() == (
-        "",
-        f"statews: {tmp_path / 'lifecycle.md'} is stale: statews diagram --out {tmp_path}\n",
-    )
+    redraw = f"is stale: statews diagram --out {tmp_path}"
+    assert capsys.readouterr().err.splitlines() == [
+        f"statews: {tmp_path / name} {redraw}" for name in ("lifecycle.md", "session.svg")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +106,9 @@ def test_check_names_what_is_stale_and_what_draws_it_anew(
         ([], "required: COMMAND (see statews -h)"),
         (["dance"], "'dance'"),
         (["diagram", "--format", "gif"], "'gif'"),
+        (["diagram", "--machine", "lamp"], "'lamp'"),
+        (["diagram", "--machine", "session", "--current", "open"], "its states are detached, "),
+        (["diagram", "--check", "a", "--machine", "session"], "no --machine, no --format"),
         (["diagram", "--format", "png"], "png is no text: name a directory with --out"),
         (["diagram", "--current", "lost"], "no state 'lost': its states are idle, connecting, "),
         (["diagram", "--out", "a", "--check", "a"], "not allowed with"),

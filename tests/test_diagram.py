@@ -1,4 +1,4 @@
-"""The pictures show the machine that runs: all of it, nothing else, and everywhere the same."""
+"""The pictures show the machines that run: all of them, nothing else, and everywhere the same."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from shutil import which
 from xml.etree import ElementTree as ET
 
 import pytest
-from transitions import Machine
-from transitions import State as MachineState
 
 from statews.diagram import (
+    CHARTS,
     Chart,
     Format,
     dot,
@@ -22,11 +21,12 @@ from statews.diagram import (
     lifecycle,
     markdown,
     mermaid,
-    read_machine,
     svg,
 )
 from statews.errors import UsageError
-from statews.lifecycle import EVENTS, MACHINE, REFUSALS, Activity, State, describe
+from statews.lifecycle import Activity, SessionState, State, describe
+
+from .drawn import DRAWN, Drawn, a_lamp, a_session, rows_of_markdown
 
 TEXTS = (Format.MERMAID, Format.DOT, Format.MARKDOWN)
 CHART = lifecycle()
@@ -35,79 +35,21 @@ needs_graphviz = pytest.mark.skipif(
     find_spec("pygraphviz") is None and which("dot") is None, reason="there is no Graphviz"
 )
 
-# What the guards and effects of the machine are called in a picture.
-WORDS = {
-    ("has_attempts_left", True): " [has attempts left]",
-    ("has_attempts_left", False): " [no attempts left]",
-    "start_over": " / start over",
-    "count_attempt": " / count attempt",
-    "forget_attempts": " / forget attempts",
-}
-
-Row = tuple[str, str, str]  # source, label, destination
-
-
-def machine_rows() -> set[Row]:
-    """The rows of the machine, in words, read here once more by themselves."""
-    found: set[Row] = set()
-    for event in MACHINE.events.values():
-        for rows in event.transitions.values():
-            for row in rows:
-                guards = [WORDS[str(guard.func), guard.target] for guard in row.conditions]
-                effects = [WORDS[str(effect)] for effect in row.before]
-                nothing = [" / nothing"] if row.dest is None and not effects else []
-                label = "".join((event.name, *guards, *effects, *nothing))
-                source = State[row.source]
-                found.add((source, label, State[row.dest] if row.dest else source))
-    return found
+every_machine = pytest.mark.parametrize(
+    "drawn", [pytest.param(DRAWN[name], id=name) for name in DRAWN]
+)
+every_state = pytest.mark.parametrize(
+    ("drawn", "state"),
+    [
+        pytest.param(drawn, state, id=f"{name}-{state}")
+        for name, drawn in DRAWN.items()
+        for state in drawn.states
+    ],
+)
 
 
 def unescaped(text: str) -> str:
     return re.sub(r"#(\d+);", lambda code: chr(int(code[1])), text)
-
-
-def rows_of_mermaid(text: str) -> set[Row]:
-    """The rows that a Mermaid picture shows; those of the frame for each state in it."""
-    names = {id_: name for name, id_ in re.findall(r'state "([^" ]+)[^"]*" as (\w+)', text)}
-    living = set(re.findall(r'^        state ".+" as (\w+)$', text, re.MULTILINE))
-    found: set[Row] = set()
-    for tail, head, labels in re.findall(r"(\w+) --> (\w+) : (.+)", text):
-        for source in living if tail == "living" else (tail,):
-            found |= {(names[source], label, names[head]) for label in labels.split("<br/>")}
-    for state, line in re.findall(r"^ +(\w+) : (.+)$", text, re.MULTILINE):
-        if line.split(" ")[0] in EVENTS:
-            found.add((names[state], line, names[state]))
-    return found
-
-
-def rows_of_dot(text: str) -> set[Row]:
-    """The rows that a DOT picture shows; those of the frame for each state in it."""
-    names = {state.replace("-", "_"): str(state) for state in State}
-    frame = text[text.index("subgraph cluster_living") : text.index("\n    }\n")]
-    living = re.findall(r"^ +(\w+) \[fillcolor", frame, re.MULTILINE)
-    found: set[Row] = set()
-    for tail, head, labels, rest in re.findall(r'(\w+) -> (\w+) \[label="(.*)"(.*)\]', text):
-        for source in living if "ltail=cluster_living" in rest else (tail,):
-            dest = names[head.removeprefix("exit_")]
-            found |= {(names[source], label.strip(), dest) for label in labels.split("\\l")[:-1]}
-    for state, box in re.findall(
-        r"^ +(\w+) \[fillcolor(.*?)</table>", text, re.MULTILINE | re.DOTALL
-    ):
-        for line in re.findall(r'<td align="left">(.*)</td>', box):
-            if line.split(" ")[0] in EVENTS:
-                found.add((names[state], line, names[state]))
-    return found
-
-
-def rows_of_markdown(text: str) -> set[Row]:
-    """The rows of the table."""
-    table = text[text.index("## Rows") : text.index("## Refused")]
-    cells = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", table, re.MULTILINE)[2:]
-    return {
-        (source, label, source if dest == "(stays)" else dest)
-        for label, sources, dest in cells
-        for source in sources.split(", ")
-    }
 
 
 def texts_of_svg(text: str) -> list[str]:
@@ -115,60 +57,25 @@ def texts_of_svg(text: str) -> list[str]:
     return [element.text.strip() for element in tree.iter() if element.text]
 
 
-class Drawn(MachineState):
-    """A state of a machine that is not the lifecycle."""
-
-    def __init__(
-        self, name: str, *, activity: Activity | None = None, final: bool = False
-    ) -> None:
-        super().__init__(name, final=final)
-        self.doc = f"it is {name}"
-        self.activity = activity
+@every_machine
+def test_mermaid_shows_every_row_of_the_machine_and_no_other(drawn: Drawn) -> None:
+    assert drawn.rows_of_mermaid(mermaid(drawn.chart)) == drawn.rows()
 
 
-def a_session(*, expiring: Activity | None = None, **row: object) -> Chart:
-    """Another machine, with two final states and one more row if one is given."""
-    machine = Machine(
-        model=None,
-        states=[
-            Drawn("attached", activity=Activity(runs="serve the link")),
-            Drawn("detached", activity=expiring),
-            Drawn("expired", final=True),
-            Drawn("ended", final=True),
-        ],
-        transitions=[
-            {"trigger": "detach", "source": "attached", "dest": "detached"},
-            {"trigger": "attach", "source": "detached", "dest": "attached"},
-            {"trigger": "expire", "source": "detached", "dest": "expired"},
-            {"trigger": "end", "source": ["attached", "detached"], "dest": "ended"},
-            *(
-                [{"trigger": "more", "source": "attached", "dest": "detached", **row}]
-                if row
-                else []
-            ),
-        ],
-        initial="attached",
-        auto_transitions=False,
-    )
-    refusals = {"attach": {"attached": "it is attached"}}
-    return read_machine(machine, name="session", refusals=refusals)
+@every_machine
+def test_dot_shows_every_row_of_the_machine_and_no_other(drawn: Drawn) -> None:
+    assert drawn.rows_of_dot(dot(drawn.chart)) == drawn.rows()
 
 
-def test_mermaid_shows_every_row_of_the_machine_and_no_other() -> None:
-    assert rows_of_mermaid(mermaid(CHART)) == machine_rows()
-
-
-def test_dot_shows_every_row_of_the_machine_and_no_other() -> None:
-    assert rows_of_dot(dot(CHART)) == machine_rows()
-
-
-def test_markdown_shows_every_row_of_the_machine_and_no_other() -> None:
-    assert rows_of_markdown(markdown(CHART)) == machine_rows()
+@every_machine
+def test_markdown_shows_every_row_of_the_machine_and_no_other(drawn: Drawn) -> None:
+    assert rows_of_markdown(markdown(drawn.chart)) == drawn.rows()
 
 
 @needs_graphviz
-def test_svg_shows_the_label_of_every_row() -> None:
-    assert {label for _, label, _ in machine_rows()} <= set(texts_of_svg(svg(CHART)))
+@every_machine
+def test_svg_shows_the_label_of_every_row(drawn: Drawn) -> None:
+    assert {label for _, label, _ in drawn.rows()} <= set(texts_of_svg(svg(drawn.chart)))
 
 
 def test_a_row_that_is_added_to_the_machine_is_drawn() -> None:
@@ -178,13 +85,16 @@ def test_a_row_that_is_added_to_the_machine_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-@pytest.mark.parametrize("state", State)
-def test_a_state_is_drawn_with_its_documentation_and_activity(kind: Format, state: State) -> None:
-    text = unescaped(draw(CHART, kind).decode())
-    doc, activity = describe(state)
+@every_state
+def test_a_state_is_drawn_with_its_documentation_and_activity(
+    kind: Format, drawn: Drawn, state: State | SessionState
+) -> None:
+    text = unescaped(draw(drawn.chart, kind).decode())
+    doc, activity = describe(drawn.declared, state)
     assert doc in text
     if activity is not None:
         assert activity.runs in text
+        assert activity.within is None or f" s ({activity.within})" in text
         assert ", ".join(activity.phases) in text
         assert activity.on_exit is None or activity.on_exit in text
 
@@ -204,19 +114,17 @@ def test_a_timeout_that_is_no_setting_cannot_be_drawn() -> None:
         a_session(expiring=expiring)
 
 
-def test_markdown_gives_the_reason_of_every_refusal() -> None:
-    table = markdown(CHART).partition("## Refused")[2]
+@every_machine
+def test_markdown_gives_the_reason_of_every_refusal(drawn: Drawn) -> None:
+    table = markdown(drawn.chart).partition("## Refused")[2]
     cells = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", table, re.MULTILINE)[2:]
     shown = {(event, state, why) for event, states, why in cells for state in states.split(", ")}
-    assert shown == {
-        (event, str(state), why)
-        for event, reasons in REFUSALS.items()
-        for state, why in reasons.items()
-    }
+    assert shown == drawn.refusals
 
 
-def test_markdown_contains_the_picture() -> None:
-    assert f"```mermaid\n{mermaid(CHART)}```\n" in markdown(CHART)
+@every_machine
+def test_markdown_contains_the_picture(drawn: Drawn) -> None:
+    assert f"```mermaid\n{mermaid(drawn.chart)}```\n" in markdown(drawn.chart)
 
 
 def test_a_bar_does_not_end_a_cell() -> None:
@@ -256,17 +164,6 @@ def test_what_every_living_state_has_leads_from_the_frame_whatever_it_is_called(
     assert "detached --> expired : expire\n" in mermaid(session)
 
 
-def a_lamp(*rows: dict[str, object], has_off: bool = True) -> Chart:
-    machine = Machine(
-        model=None,
-        states=[Drawn("on"), *([Drawn("off")] if has_off else []), Drawn("gone", final=True)],
-        transitions=rows,
-        initial="on",
-        auto_transitions=False,
-    )
-    return read_machine(machine, name="lamp", refusals={})
-
-
 @pytest.mark.parametrize(
     "lamp",
     [
@@ -298,10 +195,12 @@ def test_without_refusals_there_is_no_table_of_them() -> None:
     assert "Refused" not in markdown(a_lamp())
 
 
-def test_a_picture_has_one_initial_mark() -> None:
-    assert re.findall(r"\[\*\] --> (\w+)", mermaid(CHART)) == ["idle"]
-    assert re.findall(r"initial -> (\w+)", dot(CHART)) == ["idle"]
-    assert re.findall(r"^\| (\S+) \(initial\)", markdown(CHART), re.MULTILINE) == ["idle"]
+@pytest.mark.parametrize(("machine", "initial"), [("connection", "idle"), ("session", "detached")])
+def test_a_picture_has_one_initial_mark(machine: str, initial: str) -> None:
+    chart = DRAWN[machine].chart
+    assert re.findall(r"\[\*\] --> (\w+)", mermaid(chart)) == [initial]
+    assert re.findall(r"initial -> (\w+)", dot(chart)) == [initial]
+    assert re.findall(r"^\| (\S+) \(initial\)", markdown(chart), re.MULTILINE) == [initial]
 
 
 def test_every_final_state_leads_to_a_final_mark() -> None:
@@ -312,32 +211,36 @@ def test_every_final_state_leads_to_a_final_mark() -> None:
     assert marked == ["expired", "ended"]
 
 
-@pytest.mark.parametrize("state", State)
-def test_the_current_state_is_marked_and_no_other(state: State) -> None:
-    id_ = state.replace("-", "_")
-    assert re.findall(r'"(\S+) \(current\)"', mermaid(CHART, current=state)) == [state]
-    assert re.findall(r"class (\w+) current", mermaid(CHART, current=state)) == [id_]
-    assert re.findall(r"<b>(\S+) \(current\)", dot(CHART, current=state)) == [state]
-    assert re.findall(r"(\w+) \[.* penwidth=4,", dot(CHART, current=state)) == [id_]
+@every_state
+def test_the_current_state_is_marked_and_no_other(
+    drawn: Drawn, state: State | SessionState
+) -> None:
+    chart, id_ = drawn.chart, state.replace("-", "_")
+    assert re.findall(r'"(\S+) \(current\)"', mermaid(chart, current=state)) == [state]
+    assert re.findall(r"class (\w+) current", mermaid(chart, current=state)) == [id_]
+    assert re.findall(r"<b>(\S+) \(current\)", dot(chart, current=state)) == [state]
+    assert re.findall(r"(\w+) \[.* penwidth=4,", dot(chart, current=state)) == [id_]
     marked = re.findall(
-        r"^\| (\S+) \(.*\*\*current\*\*\)", markdown(CHART, current=state), re.MULTILINE
+        r"^\| (\S+) \(.*\*\*current\*\*\)", markdown(chart, current=state), re.MULTILINE
     )
     assert marked == [state]
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_nothing_is_marked_without_a_current_state(kind: Format) -> None:
-    assert "current" not in draw(CHART, kind).decode()
+@every_machine
+def test_nothing_is_marked_without_a_current_state(kind: Format, drawn: Drawn) -> None:
+    assert "current" not in draw(drawn.chart, kind).decode()
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_marking_moves_no_row(kind: Format) -> None:
+@every_state
+def test_marking_moves_no_row(kind: Format, drawn: Drawn, state: State | SessionState) -> None:
     rows = {
-        Format.MERMAID: rows_of_mermaid,
-        Format.DOT: rows_of_dot,
+        Format.MERMAID: drawn.rows_of_mermaid,
+        Format.DOT: drawn.rows_of_dot,
         Format.MARKDOWN: rows_of_markdown,
     }[kind]
-    assert rows(draw(CHART, kind, current="open").decode()) == machine_rows()
+    assert rows(draw(drawn.chart, kind, current=state).decode()) == drawn.rows()
 
 
 @pytest.mark.parametrize("kind", Format)
@@ -374,20 +277,25 @@ def test_a_guard_without_a_name_cannot_be_drawn() -> None:
         a_session(conditions=lambda: True)
 
 
-def test_drawing_registers_nothing_with_the_machine() -> None:
-    lifecycle()
-    assert MACHINE.models == []
+@pytest.mark.parametrize("machine", CHARTS)
+def test_drawing_registers_nothing_with_the_machine(machine: str) -> None:
+    CHARTS[machine]()
+    assert DRAWN[machine].machine.models == []
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_a_text_is_ascii_and_ends_with_one_newline(kind: Format) -> None:
-    text = draw(CHART, kind)
+@every_machine
+def test_a_text_is_ascii_and_ends_with_one_newline(kind: Format, drawn: Drawn) -> None:
+    text = draw(drawn.chart, kind)
     assert text.isascii()
     assert re.search(rb"[^\s]\n\Z", text)
 
 
 def test_a_text_is_the_same_in_every_process() -> None:
-    program = "import statews.diagram as d; print(*(d.draw(d.lifecycle(), k) for k in d.KEPT[:3]))"
+    charts = "[chart() for chart in d.CHARTS.values()]"
+    program = (
+        f"import statews.diagram as d; print([d.draw(c, k) for c in {charts} for k in d.KEPT[:3]])"
+    )
     drawn = {
         subprocess.run(  # noqa: S603 - this very interpreter
             [sys.executable, "-c", program],

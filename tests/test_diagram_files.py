@@ -11,7 +11,7 @@ from shutil import which
 
 import pytest
 
-from statews.diagram import KEPT, Format, draw, lifecycle, png, stale, svg, write
+from statews.diagram import CHARTS, KEPT, Format, draw, lifecycle, png, stale, svg, write
 from statews.errors import UsageError
 
 DIAGRAMS = Path(__file__).parent.parent / "diagrams"
@@ -24,8 +24,14 @@ needs_graphviz = pytest.mark.skipif(
 needs_scripts = pytest.mark.skipif(os.name == "nt", reason="a fake program is a shell script")
 
 
-def test_the_kept_diagrams_show_the_machine_that_runs() -> None:
-    assert stale(CHART, DIAGRAMS) == [], "make diagrams draws them anew"
+@pytest.mark.parametrize("machine", CHARTS)
+def test_the_kept_diagrams_show_the_machines_that_run(machine: str) -> None:
+    assert stale(CHARTS[machine](), DIAGRAMS) == [], "make diagrams draws them anew"
+
+
+def test_no_diagram_is_kept_of_another_machine() -> None:
+    kept = {path.stem for path in DIAGRAMS.iterdir()}
+    assert kept == {chart().name for chart in CHARTS.values()}
 
 
 def kept_copy(directory: Path) -> Path:
@@ -77,10 +83,12 @@ def test_staleness_is_found_without_graphviz(
 
 
 @needs_graphviz
-def test_what_was_written_is_not_stale(tmp_path: Path) -> None:
-    written = write(CHART, tmp_path / "new" / "diagrams")
+@pytest.mark.parametrize("machine", CHARTS)
+def test_what_was_written_is_not_stale(tmp_path: Path, machine: str) -> None:
+    chart = CHARTS[machine]()
+    written = write(chart, tmp_path / "new" / "diagrams")
     assert [path.suffix for path in written] == [".mmd", ".dot", ".md", ".svg"]
-    assert stale(CHART, tmp_path / "new" / "diagrams") == []
+    assert stale(chart, tmp_path / "new" / "diagrams") == []
 
 
 @needs_graphviz

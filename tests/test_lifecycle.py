@@ -1,4 +1,4 @@
-"""Every cell of the machine, and what holds on every walk through it."""
+"""Every cell of the connection's machine, and what holds on every walk through it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statews.errors import RefusedEventError
-from statews.lifecycle import EVENTS, MACHINE, REFUSALS, Event, Lifecycle, Phase, State, describe
+from statews.lifecycle import (
+    EVENTS,
+    MACHINE,
+    REFUSALS,
+    STATES,
+    Event,
+    Lifecycle,
+    Phase,
+    State,
+    describe,
+)
 
 IDLE, CONNECTING, OPEN = State.IDLE, State.CONNECTING, State.OPEN
 BACKING_OFF, FAILED, CLOSED = State.BACKING_OFF, State.FAILED, State.CLOSED
@@ -300,16 +310,17 @@ def test_a_phase_is_written_as_its_value(phase: Phase) -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_is_documented_in_a_line(state: State) -> None:
-    doc, _ = describe(state)
+    doc, _ = describe(STATES, state)
     assert doc
     assert "\n" not in doc
 
 
 def test_a_state_has_an_activity_if_something_happens_in_it() -> None:
-    busy = {state for state in State if describe(state)[1] is not None}
+    busy = {state for state in State if describe(STATES, state)[1] is not None}
     assert busy == {CONNECTING, OPEN, BACKING_OFF}
 
 
 def test_every_phase_belongs_to_one_activity() -> None:
-    activities = [activity for _, activity in map(describe, State) if activity is not None]
-    assert sorted(phase for activity in activities for phase in activity.phases) == sorted(Phase)
+    activities = [describe(STATES, state)[1] for state in State]
+    phases = [phase for activity in activities if activity for phase in activity.phases]
+    assert sorted(phases) == sorted(Phase)

@@ -48,11 +48,14 @@ LIFE: Final = tuple(
 SYNC: Final = tuple(
     f"tests/protocol/test_sync_{name}.py" for name in ("after", "latest", "since", "properties")
 )
+KEPT_DIAGRAMS: Final = (
+    "tests/test_diagram_files.py::test_the_kept_diagrams_show_the_machines_that_run"
+)
+MACHINES: Final = ("tests/test_lifecycle.py", "tests/test_lifecycle_session.py")
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
-    "statews/lifecycle.py": (
-        "tests/test_lifecycle.py",
-        "tests/test_diagram_files.py::test_the_kept_diagrams_show_the_machine_that_runs",
-    ),
+    "statews/lifecycle/connection.py": ("tests/test_lifecycle.py", KEPT_DIAGRAMS),
+    "statews/lifecycle/declared.py": MACHINES,
+    "statews/lifecycle/session.py": ("tests/test_lifecycle_session.py", KEPT_DIAGRAMS),
     "statews/client/driver.py": LIFE,
     "statews/client/retries.py": LIFE,
     "statews/protocol/backoff.py": ("tests/protocol/test_backoff.py",),

@@ -1,25 +1,31 @@
-"""How a connection lives: the machine that runs, and that the diagrams are drawn from.
+"""How a connection lives.
 
-One flat machine, declared here once. Connections are never registered with it: an
-object with a `state`, the guards and the effects named below is driven by `fire`.
 What a state does is its activity, run by the driver (`statews.client.driver`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from transitions import EventData, Machine, MachineError
-from transitions import State as MachineState
+from transitions import EventData
 
-from .errors import RefusedEventError
+from .declared import Activity, DeclaredState, declare, fire
 
 if TYPE_CHECKING:
     from transitions.core import TransitionConfig
 
-__all__ = ["EVENTS", "MACHINE", "REFUSALS", "Activity", "Event", "Lifecycle", "Phase", "State"]
+__all__ = [
+    "EVENTS",
+    "MACHINE",
+    "REFUSALS",
+    "ROWS",
+    "STATES",
+    "Event",
+    "Lifecycle",
+    "Phase",
+    "State",
+]
 
 Event = Literal[
     "connect", "opened", "lost", "refused", "settled", "ended", "elapsed", "nudge", "close"
@@ -47,6 +53,7 @@ class Phase(str, Enum):
     DIALING = "dialing"
     SECURING = "securing"
     UPGRADING = "upgrading"
+    RESUMING = "resuming"
     RESTORING = "restoring"
     SYNCHRONISING = "synchronising"
     LIVE = "live"
@@ -55,54 +62,25 @@ class Phase(str, Enum):
     __str__ = str.__str__
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
-    """What a state runs, how long at most, and the phases it goes through.
-
-    Attributes:
-        runs: what is done while the state lasts.
-        within: the setting that bounds it, as `Class.field` of `statews.policy`; None: no bound.
-        phases: in order, as far as the attempt needs them.
-        on_exit: what is done last, however the state is left; None: nothing.
-        exit_within: the setting that bounds that.
-    """
-
-    runs: str
-    within: str | None = None
-    phases: tuple[Phase, ...] = ()
-    on_exit: str | None = None
-    exit_within: str | None = None
-
-
-class _State(MachineState):
-    """A state of the machine, with what the picture and the driver need to know of it."""
-
-    def __init__(
-        self, state: State, doc: str, *, activity: Activity | None = None, final: bool = False
-    ) -> None:
-        super().__init__(state, final=final)
-        self.doc = doc
-        self.activity = activity
-
-
 STATES: Final = [
-    _State(State.IDLE, "made, not started"),
-    _State(
+    DeclaredState(State.IDLE, "made, not started"),
+    DeclaredState(
         State.CONNECTING,
         "an attempt is under way",
         activity=Activity(
-            runs="dial, upgrade, run the on_open hooks",
+            runs="dial, upgrade, resume the session or run the on_open hooks",
             within="Timeouts.opening",
             phases=(
                 Phase.RESOLVING,
                 Phase.DIALING,
                 Phase.SECURING,
                 Phase.UPGRADING,
+                Phase.RESUMING,
                 Phase.RESTORING,
             ),
         ),
     ),
-    _State(
+    DeclaredState(
         State.OPEN,
         "ready: the link is up and the hooks are done",
         activity=Activity(
@@ -112,13 +90,13 @@ STATES: Final = [
             exit_within="Timeouts.closing",
         ),
     ),
-    _State(
+    DeclaredState(
         State.BACKING_OFF,
         "waiting for the next attempt",
         activity=Activity(runs="sleep for the drawn delay, and for what the server asked"),
     ),
-    _State(State.FAILED, "gave up; connect starts over"),
-    _State(State.CLOSED, "over; all is released", final=True),
+    DeclaredState(State.FAILED, "gave up; connect starts over"),
+    DeclaredState(State.CLOSED, "over; all is released", final=True),
 ]
 
 ROWS: Final[list[TransitionConfig]] = [
@@ -187,15 +165,7 @@ REFUSALS: Final[dict[Event, dict[State, str]]] = {
     "close": {},
 }
 
-MACHINE: Final = Machine(
-    name="statews.lifecycle",
-    model=None,
-    states=STATES,
-    transitions=ROWS,
-    initial=State.IDLE,
-    auto_transitions=False,
-    send_event=True,
-)
+MACHINE: Final = declare("statews.lifecycle", states=STATES, rows=ROWS, initial=State.IDLE)
 
 
 class Lifecycle:
@@ -218,12 +188,7 @@ class Lifecycle:
         Raises:
             RefusedEventError: no row for this event in this state; nothing was changed.
         """
-        left = self.state
-        try:
-            MACHINE.events[event].trigger(self)
-        except MachineError:
-            raise RefusedEventError(left, event, REFUSALS[event][left]) from None
-        return left
+        return fire(MACHINE, REFUSALS, self, event)
 
     @property
     def has_attempts_left(self) -> bool:
@@ -241,9 +206,3 @@ class Lifecycle:
     def forget_attempts(self, _: EventData) -> None:
         """The link has lasted: the next loss is a first one."""
         self.attempts = 0
-
-
-def describe(state: State) -> tuple[str, Activity | None]:
-    """The one-line documentation of a state, and its activity if it has one."""
-    declared = cast("_State", MACHINE.get_state(state))
-    return declared.doc, declared.activity
