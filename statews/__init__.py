@@ -6,6 +6,7 @@ from .client.changes import Change, Changes, Snapshot
 from .client.connection import Connection, connect
 from .client.events import Events
 from .client.receipts import Receipt
+from .client.resume import OnMissing, Resume
 from .client.settings import Attempt
 from .errors import (
     BusyError,
@@ -25,6 +26,8 @@ from .errors import (
     PeerError,
     PeerSilent,
     RefusedEventError,
+    SessionError,
+    SessionMissing,
     StatewsError,
     StoreBusyError,
     StoreCorruptError,
@@ -34,7 +37,7 @@ from .errors import (
     UpgradeRefused,
     UsageError,
 )
-from .lifecycle import Phase, State
+from .lifecycle import Phase, SessionState, State
 from .policy import (
     Acknowledged,
     AtLimit,
@@ -50,8 +53,10 @@ from .policy import (
     Timeouts,
 )
 from .presets import chat, collaboration, live
+from .protocol.admission import Admission, Rate
 from .protocol.entry import ReceiptState
 from .protocol.frames import Message
+from .protocol.session import Window
 from .protocol.sync import After, Ask, Gap, Latest, Page, Reset, Since, Strategy
 from .protocol.verdict import (
     End,
@@ -64,6 +69,7 @@ from .protocol.verdict import (
     Verdict,
     decide,
 )
+from .server import Request, Server, ServerStatistics, Session, SessionLimits, serve
 from .store import MemoryStore, OutboxStore, SQLiteStore, Synchronous
 from .transport.dial import Target
 from .transport.link import Link
@@ -76,6 +82,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Acknowledged",
+    "Admission",
     "After",
     "Ask",
     "AtLimit",
@@ -112,6 +119,7 @@ __all__ = [
     "MemoryStore",
     "Message",
     "NextEndpoint",
+    "OnMissing",
     "OnStoreError",
     "OpeningTimeout",
     "Outbox",
@@ -122,14 +130,24 @@ __all__ = [
     "PeerSilent",
     "Phase",
     "Policy",
+    "Rate",
     "Receipt",
     "ReceiptState",
     "Refresh",
     "RefusedEventError",
+    "Request",
     "Reset",
+    "Resume",
     "Retry",
     "RetryNow",
     "SQLiteStore",
+    "Server",
+    "ServerStatistics",
+    "Session",
+    "SessionError",
+    "SessionLimits",
+    "SessionMissing",
+    "SessionState",
     "Since",
     "Snapshot",
     "State",
@@ -146,10 +164,12 @@ __all__ = [
     "UpgradeRefused",
     "UsageError",
     "Verdict",
+    "Window",
     "chat",
     "collaboration",
     "connect",
     "decide",
     "listen",
     "live",
+    "serve",
 ]

@@ -61,8 +61,19 @@ class FrameError(PeerError):
         self.close_code = close_code
 
 
+class SessionError(FrameError):
+    """The peer broke `statews.v1`, or does not speak it where a session was demanded.
+
+    Its close code is 4400 or another of that protocol's own.
+    """
+
+
 class HandshakeError(PeerError):
     """The peer's half of the opening handshake is not one (RFC 6455 section 4)."""
+
+
+class SessionMissing(HandshakeError):
+    """The server does not speak `statews.v1`, and `OnMissing.FAIL` says what then."""
 
 
 class UpgradeRefused(HandshakeError):

@@ -11,6 +11,7 @@ import anyio
 from ..errors import ConnectionClosed, StatewsError, UsageError
 from ..lifecycle import Phase, State
 from ..policy import Policy
+from ..protocol.envelope import SUBPROTOCOL
 from ..protocol.frames import CloseCode
 from ..protocol.sync import Strategy
 from ..protocol.verdict import decide as decide_by_default
@@ -19,8 +20,8 @@ from ..transport.group import leave
 from ..transport.proxy import FROM_ENVIRONMENT
 from .driver import Driver
 from .events import Events
+from .plain import DIRECT
 from .receipts import Receipt
-from .sender import DIRECT
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..transport.proxy import ProxySetting
     from ..transport.traffic import Inbox
     from .changes import Changes, Snapshot
+    from .resume import Resume
     from .settings import Endpoint, Headers, Hook
 
 __all__ = ["Connection", "connect"]
@@ -51,6 +53,7 @@ def connect(
     headers: Headers | None = None,
     subprotocols: Sequence[str] = (),
     on_open: Hook | Sequence[Hook] = (),
+    session: Resume | None = None,
     sync: Strategy | Sequence[Strategy] = (),
     store: OutboxStore | None = None,
     ssl: _ssl.SSLContext | None = None,
@@ -72,6 +75,9 @@ def connect(
         subprotocols: offered, the preferred first (RFC 6455 section 1.9).
         on_open: run on each new link before it counts as open, to authenticate or subscribe. It
             gets the `Link`, and may send and receive on it. If it fails, the attempt has failed.
+        session: have a session that outlives its links, with a server that speaks `statews.v1`.
+            On its links the `on_open` hooks do not run, for the session keeps what they would
+            restore, and `sync` fetches only what the session has lost.
         sync: brings streams of messages up to date on each new link: `Latest`, `Since`, `After`.
         store: keeps the outbox and the positions of `sync` beyond this process; it calls for
             `Delivery.AT_LEAST_ONCE`.
@@ -97,12 +103,13 @@ def connect(
         hooks=(on_open,) if callable(on_open) else tuple(on_open),
         dialing=Dialing(
             policy=policy,
-            subprotocols=tuple(subprotocols),
+            subprotocols=(*([] if session is None else [SUBPROTOCOL]), *subprotocols),
             ssl=ssl,
             server_hostname=server_hostname,
             proxy=proxy,
         ),
         strategies=(sync,) if isinstance(sync, Strategy) else tuple(sync),
+        session=session,
         store=store,
         decide=decide,
         random=random,
@@ -166,8 +173,12 @@ class Connection:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close, with 1000 after a body that ended and 1001 after one that raised."""
-        self._driver.close(CloseCode.NORMAL if exc is None else CloseCode.GOING_AWAY, "")
+        """Close, with 1000 after a body that ended and 1001 after one that raised.
+
+        A session that is stored is kept, with 1001; `close` ends it.
+        """
+        is_over = exc is None and not self._settings.has_fixed_order
+        self._driver.close(CloseCode.NORMAL if is_over else CloseCode.GOING_AWAY, "")
         try:
             await leave(self._group, exc)
         finally:
@@ -281,6 +292,21 @@ class Connection:
         intake.feed.has_changes = True
         self._inbox = intake.feed
         return Events(intake.feed, self._driver)
+
+    @property
+    def session(self) -> str | None:
+        """The id of the session; None if there is none (yet)."""
+        session = self._driver.session
+        return None if session is None else session.ticket.sid
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether an earlier process may have handled the message that was received last.
+
+        Only with a session and a store: after a crash, it is delivered again.
+        """
+        session = self._driver.session
+        return session is not None and session.redelivers
 
     # The lifecycle.
 

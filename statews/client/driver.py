@@ -31,6 +31,7 @@ from .keeper import Keeper
 from .opening import open_link, part
 from .retries import Retries
 from .sender import Sender
+from .session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -54,6 +55,7 @@ class Driver:
             them first; else they are in the feed of the `Intake`.
         observers: who watches.
         sender: what goes out, by this link and the ones after it.
+        session: what outlives the links, with a server that has sessions.
     """
 
     __slots__ = (
@@ -71,13 +73,21 @@ class Driver:
         "link",
         "observers",
         "sender",
+        "session",
     )
 
     def __init__(self, settings: Settings) -> None:
         self.link: Link | None = None
         self.inbox: deque[Message] = deque()
         self.observers: Observers = Observers()
-        self.sender: Sender = Sender(settings.outbox, self._check_alive)
+        resume = settings.session
+        session = (
+            None
+            if resume is None
+            else Session(resume, settings.outbox, is_stored=settings.store is not None)
+        )
+        self.session: Session | None = session
+        self.sender: Sender = Sender(settings.outbox, self._check_alive, session)
         self._settings = settings
         self._life = Lifecycle(settings.dialing.policy.backoff.max_attempts)
         self._retries = Retries(settings)
@@ -151,7 +161,7 @@ class Driver:
                 self._phase = Phase.RESOLVING
                 target = await self._retries.next_target(self._life.attempts)
                 self._endpoint = redact(target.url)
-                link = await open_link(self._settings, target, self._enter_phase)
+                link = await open_link(self._settings, target, self.session, self._enter_phase)
         except TimeoutError as error:
             limit = f"{policy.timeouts.opening:g} seconds"
             failure = OpeningTimeout(f"the attempt took more than {limit}, while {self._phase}")
@@ -286,7 +296,9 @@ class Driver:
         """Go on from what an earlier process stored."""
         settings = self._settings
         if settings.store is not None:
-            keeper = Keeper(settings.store, settings.strategies, settings.outbox.on_store_error)
+            keeper = Keeper(
+                settings.store, settings.strategies, self.session, settings.outbox.on_store_error
+            )
             messages = await keeper.open()
             try:
                 self.sender.restore(messages)
@@ -296,6 +308,7 @@ class Driver:
             self.sender.keeper = keeper
             if self.sender.intake is not None:
                 self.sender.intake.feed.on_handled = keeper.handled
+                self.sender.intake.feed.is_careful = self.session is not None
 
     async def store(self) -> None:
         """Store what is not yet, and release the store, whoever is cancelled."""
@@ -317,6 +330,12 @@ class Driver:
 
     async def wait_message(self) -> None:
         """Return when `inbox` may have a message. Raises as `wait_open`."""
+        intake, keeper = self.sender.intake, self.sender.keeper
+        if intake is not None and keeper is not None and intake.feed.is_unsettled:
+            if self.session is not None:
+                await keeper.save(self.session.progress)
+            intake.feed.is_unsettled = False
+            return
         if self.link is not None and self.link.state is not LinkState.OVER:
             await self.link.wait_message()
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..protocol.sync import Gap, Reset
 from .changes import Change
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol.frames import Message
-    from ..protocol.sync import Strategy
 
 __all__ = ["Event", "Feed"]
 
@@ -23,20 +22,38 @@ Event = str | bytes | Gap | Reset | Change
 """What `Connection.events` yields."""
 
 
-class Item:
-    """One event, and whom to tell that it was handled."""
+class Handler(Protocol):
+    """Whom to tell that something was handled: a strategy, or the progress in a session."""
 
-    __slots__ = ("event", "mark", "place", "strategy")
+    @property
+    def name(self) -> str:
+        """What its position is stored under."""
+        ...
+
+    @property
+    def position(self) -> object:
+        """What was handled, made of what JSON knows."""
+        ...
+
+    def handled(self, mark: object) -> None:
+        """The application is done with the event that has this mark."""
+        ...
+
+
+class Item:
+    """One event, and whom to tell that it was handled; None is no event for the application."""
+
+    __slots__ = ("event", "handler", "mark", "place")
 
     def __init__(
         self,
-        event: Event,
-        strategy: Strategy | None = None,
+        event: Event | None,
+        handler: Handler | None = None,
         mark: object = None,
         place: Hashable = None,
     ) -> None:
-        self.event: Event = event
-        self.strategy: Strategy | None = strategy
+        self.event: Event | None = event
+        self.handler: Handler | None = handler
         self.mark: object = mark
         self.place: Hashable = place
 
@@ -47,8 +64,10 @@ class Feed:
     Attributes:
         size_bytes: what the messages in it come to.
         missed: how many changes of state were left out, since nobody looked.
+        is_careful: whether the next event is held back until a store knows of the last one.
+        is_unsettled: whether that is being waited for.
         has_changes: whether somebody wants changes of state.
-        on_handled: told when the position of a strategy has moved.
+        on_handled: told whose position has moved.
     """
 
     __slots__ = (
@@ -57,6 +76,8 @@ class Feed:
         "_last",
         "_places",
         "has_changes",
+        "is_careful",
+        "is_unsettled",
         "missed",
         "on_handled",
         "size_bytes",
@@ -70,7 +91,9 @@ class Feed:
         self.size_bytes: int = 0
         self.missed: int = 0
         self.has_changes: bool = False
-        self.on_handled: Callable[[Strategy], None] | None = None
+        self.is_careful: bool = False
+        self.is_unsettled: bool = False
+        self.on_handled: Callable[[Handler], None] | None = None
 
     def __len__(self) -> int:
         return len(self._items)
@@ -78,7 +101,7 @@ class Feed:
     def append(
         self,
         message: Message,
-        strategy: Strategy | None = None,
+        handler: Handler | None = None,
         mark: object = None,
         place: Hashable = None,
     ) -> None:
@@ -88,7 +111,7 @@ class Feed:
             self.size_bytes -= _size(item.event)
             item.event, item.mark = message, mark
         else:
-            item = Item(message, strategy, mark, place)
+            item = Item(message, handler, mark, place)
             self._items.append(item)
             if place is not None:
                 self._places[place] = item
@@ -99,9 +122,15 @@ class Feed:
         for message in messages:
             self.append(message)
 
-    def note(self, event: Gap | Reset) -> None:
+    def note(
+        self, event: Gap | Reset, handler: Handler | None = None, mark: object = None
+    ) -> None:
         """Add what is no message."""
-        self._items.append(Item(event))
+        self._items.append(Item(event, handler, mark))
+
+    def pass_over(self, handler: Handler, mark: object) -> None:
+        """Add what is handled as soon as everything before it is, and is no event."""
+        self._items.append(Item(None, handler, mark))
 
     def publish(self, change: Change) -> None:
         """Add a change of state, if anybody wants to know and looks from time to time."""
@@ -117,19 +146,23 @@ class Feed:
         """The next event.
 
         Raises:
-            IndexError: there is none. The last one was handled all the same.
+            IndexError: there is none, or none yet. The last one was handled all the same.
         """
-        self._handle_last()
-        item = self._items.popleft()
-        event = item.event
-        if isinstance(event, Change):
-            self._changes -= 1
-        elif isinstance(event, (str, bytes)):
-            self.size_bytes -= len(event)
-            if item.place is not None:
-                del self._places[item.place]
-            self._last = item if item.strategy is not None else None
-        return event
+        while True:
+            self._handle_last()
+            if self.is_unsettled:
+                raise IndexError
+            item = self._items.popleft()
+            self._last = item if item.handler is not None else None
+            event = item.event
+            if isinstance(event, (str, bytes)):
+                self.size_bytes -= len(event)
+                if item.place is not None:
+                    del self._places[item.place]
+            elif isinstance(event, Change):
+                self._changes -= 1
+            if event is not None:
+                return event
 
     def popleft(self) -> Message:
         """The next message; what is none is passed over. Raises as `take`."""
@@ -140,11 +173,12 @@ class Feed:
 
     def _handle_last(self) -> None:
         last, self._last = self._last, None
-        if last is not None and last.strategy is not None:
-            last.strategy.handled(last.mark)
+        if last is not None and last.handler is not None:
+            last.handler.handled(last.mark)
             if self.on_handled is not None:
-                self.on_handled(last.strategy)
+                self.on_handled(last.handler)
+            self.is_unsettled = self.is_careful
 
 
-def _size(event: Event) -> int:
+def _size(event: Event | None) -> int:
     return len(event) if isinstance(event, (str, bytes)) else 0

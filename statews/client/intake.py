@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from anyio import current_time
 
 from ..errors import StatewsError
-from ..protocol.sync import Delivery, Gap
+from ..protocol.sync import Delivery, Gap, Reset
 from .feed import Feed
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..transport.link import Link
     from .changes import Change
     from .sender import Sender
+    from .session import Progress
 
 __all__ = ["Intake"]
 
@@ -92,6 +93,41 @@ class Intake:
             strategy.end()
             self._carry_out(strategy)
 
+    # The same where a session outlives the link.
+
+    def resumed(self, link: Link, *, is_whole: bool) -> None:
+        """A link of a session is open; strategies have work where something of it is missing."""
+        self._link = link
+        if not is_whole:
+            now = current_time()
+            for strategy in self.strategies:
+                strategy.end()
+                strategy.begin(now)
+                self._carry_out(strategy)
+
+    def suspended(self) -> None:
+        """The link is gone, and nothing else."""
+        self._link = None
+
+    def deliver(self, message: Message, progress: Progress) -> None:
+        """Take in a message of a session."""
+        if self._is_taken(message):
+            self.feed.pass_over(progress, message)
+        else:
+            self.feed.append(message, progress, message)
+
+    def deliver_unnumbered(self, message: Message, slot: str | None) -> None:
+        """Take in a message that nobody acknowledges; of a slot, the newest is enough."""
+        if not self._is_taken(message):
+            self.feed.append(message, place=slot)
+
+    def note(
+        self, event: Gap | Reset, progress: Progress | None = None, mark: object = None
+    ) -> None:
+        """Tell the application of a loss."""
+        logger.warning("the session: %s", event.reason)
+        self.feed.note(event, progress, mark)
+
     def tick(self, now: float) -> float:
         """Do what is due, and return when to look again."""
         if now >= self._beat_at:
@@ -108,11 +144,11 @@ class Intake:
 
     def sort(self, arrived: deque[Message]) -> int:
         """Take in messages; return the bytes that the application has not taken yet."""
-        now = current_time()
         while arrived:
             message = arrived.popleft()
-            if not (self._is_answer(message) or self._acknowledges(message)):
-                self._offer(message, now)
+            is_ours = self._is_answer(message) or self._acknowledges(message)
+            if not (is_ours or self._is_taken(message)):
+                self.feed.append(message)
         if self._link is not None:
             self._link.look_at(self.deadline)
         return self.feed.size_bytes
@@ -139,13 +175,17 @@ class Intake:
                 self._log_once("acknowledged", text)
         return True
 
-    def _offer(self, message: Message, now: float) -> None:
+    def _is_taken(self, message: Message) -> bool:
+        """Whether the message is one of a stream, and its strategy has seen to it."""
+        if not self.strategies:
+            return False
+        now = current_time()
         for strategy in self.strategies:
             is_taken = strategy.take(message, now)
             self._carry_out(strategy)
             if is_taken:
-                return
-        self.feed.append(message)
+                return True
+        return False
 
     def _carry_out(self, strategy: Strategy) -> None:
         """Do what a strategy wants done."""
@@ -185,7 +225,7 @@ class Intake:
         """Send on this link only, now. If it is over, the next one begins with new requests."""
         if self._link is not None:
             try:
-                self._link.write(message)
+                self._sender.write(message)
             except StatewsError as error:
                 logger.debug("not sent: %s", error)
 

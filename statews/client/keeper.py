@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..protocol.entry import Entry
     from ..protocol.sync import Strategy
     from ..store.base import Contents, OutboxStore
+    from .feed import Handler
+    from .session import Session
 
 __all__ = ["Keeper"]
 
@@ -45,6 +47,7 @@ class Keeper:
         "_next_number",
         "_on_error",
         "_scope",
+        "_session",
         "_store",
         "_strategies",
         "_unsaved",
@@ -52,7 +55,11 @@ class Keeper:
     )
 
     def __init__(
-        self, store: OutboxStore, strategies: Sequence[Strategy], on_error: OnStoreError
+        self,
+        store: OutboxStore,
+        strategies: Sequence[Strategy],
+        session: Session | None,
+        on_error: OnStoreError,
     ) -> None:
         self.durable: float = 0
         self._store: OutboxStore | None = store
@@ -60,7 +67,8 @@ class Keeper:
         self._on_error = on_error
         self._next_number = 1
         self._moved = Event()
-        self._unsaved: set[Strategy] = set()
+        self._session = session
+        self._unsaved: set[Handler] = set()
         self._scope = CancelScope()
 
     async def open(self) -> list[Stored]:
@@ -87,6 +95,11 @@ class Keeper:
             position = contents.positions.get(strategy.name)
             if position is not None:
                 strategy.restore(json.loads(position))
+        if self._session is not None:
+            self._session.keep(self)
+            position = contents.positions.get(self._session.progress.name)
+            if position is not None:
+                self._session.restore(json.loads(position))
 
     async def _attempt_open(self) -> Contents | None:
         if self._store is None:
@@ -143,11 +156,13 @@ class Keeper:
         """These are settled. To remove them is not urgent."""
         if self._store is not None and numbers:
             self._store.remove(numbers)
+            if self._session is not None:  # by its record, the first that is left has its number
+                self._note(self._session.progress)
             self._moved.set()
 
-    def handled(self, strategy: Strategy) -> None:
-        """The position of a strategy has moved. To save it is not urgent."""
-        self._unsaved.add(strategy)
+    def handled(self, handler: Handler) -> None:
+        """A position has moved. To save it is not urgent."""
+        self._unsaved.add(handler)
         self._moved.set()
 
     async def run(self, on_durable: Callable[[], object]) -> None:
@@ -163,13 +178,41 @@ class Keeper:
     async def _save(self) -> None:
         if self._store is None:
             return
-        unsaved, self._unsaved = self._unsaved, set()
-        for strategy in unsaved:
-            self._store.save_position(strategy.name, json.dumps(strategy.position))
         try:
-            await self._commit()
+            await self._write()
         except StoreError as error:
             self._log(error)  # what was to be written stays noted, and whoever sends is told
+
+    async def _write(self) -> None:
+        """Save the positions that have moved."""
+        unsaved, self._unsaved = self._unsaved, set()
+        for handler in unsaved:
+            self._note(handler)
+        session = self._session
+        record = None if session is None else session.record()
+        await self._commit()
+        if session is not None:
+            session.saved(record)
+
+    def _note(self, handler: Handler) -> None:
+        if self._store is not None:
+            self._store.save_position(handler.name, json.dumps(handler.position))
+
+    async def save(self, handler: Handler) -> None:
+        """Return when a position is stored, and everything that was noted. Raises as `commit`.
+
+        Cancellation: it will be, a little later.
+        """
+        self._unsaved.add(handler)
+        try:
+            await self._write()
+        except StoreError as error:
+            self._bear(error)
+            if self._session is not None:
+                self._session.saved(self._session.record())
+        except BaseException:
+            self._moved.set()
+            raise
 
     def stop(self) -> None:
         """Nothing more will be noted."""

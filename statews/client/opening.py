@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ..errors import HookError, UsageError
+from ..errors import FrameError, HookError, UsageError
 from ..lifecycle import Phase
 from ..protocol.frames import CloseCode
 from ..transport.dial import dial
@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
     from ..transport.dial import Target
     from ..transport.link import Link
+    from .session import Session
     from .settings import Hook, Settings
 
 __all__ = ["open_link", "part"]
 
 
-async def open_link(settings: Settings, target: Target, on_phase: Callable[[Phase], None]) -> Link:
-    """A link on which the hooks have run. The caller sets the deadline.
+async def open_link(
+    settings: Settings,
+    target: Target,
+    session: Session | None,
+    on_phase: Callable[[Phase], None],
+) -> Link:
+    """A link on which the session goes on, or the hooks have run. The caller sets the deadline.
 
     Raises:
         StatewsError: any step failed; the error says which.
@@ -31,13 +37,19 @@ async def open_link(settings: Settings, target: Target, on_phase: Callable[[Phas
     Cancellation: everything is released; a link that was up gets its closing handshake.
     """
     link = await dial(target, settings.dialing, on_phase)
-    if settings.hooks:
-        try:
+    try:
+        if session is not None:
+            on_phase(Phase.RESUMING)
+            await session.begin(link)
+        if settings.hooks and not (session is not None and session.is_on(link)):
             on_phase(Phase.RESTORING)
             await _restore(link, settings.hooks)
-        except BaseException:
-            await part(settings, link, CloseCode.GOING_AWAY)
-            raise
+    except FrameError as error:
+        await part(settings, link, error.close_code, str(error))
+        raise
+    except BaseException:
+        await part(settings, link, CloseCode.GOING_AWAY)
+        raise
     return link
 
 

@@ -1,25 +1,25 @@
-"""The sending half of a connection: its outbox, and the link that it goes out by.
+"""The sending half of a connection: its outbox, and what is spoken on the link it goes out by.
 
 While a link is open and nothing waits, a message is written at once and only remembered. What
-the peer has taken in is learned by fences: a ping says how many messages went before it, and so
-does its pong. At most one fence is on its way, and a link without messages has none.
+the peer has taken in is learned in the link's own way: see `Plain` and `Spoken`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Protocol
 
 from anyio import CancelScope, Event, current_time
 
-from ..errors import StatewsError, StoreError, UsageError
+from ..errors import StoreError, UsageError
 from ..protocol.entry import ReceiptState, Terms
-from ..protocol.fence import Fence
 from ..protocol.outbox import Queue
 from .expiry import Expiry
 from .keeper import from_unix_time
+from .plain import Plain
 from .receipts import Receipt
+from .spoken import Spoken
 from .terms import make_terms, name_of
 
 if TYPE_CHECKING:
@@ -33,19 +33,29 @@ if TYPE_CHECKING:
     from ..transport.link import Link
     from .intake import Intake
     from .keeper import Keeper
+    from .session import Session
 
 __all__ = ["Sender"]
 
-QUARTER: Final = 0.25  # of the limits; what goes beyond it is fenced off at once
-DIRECT: Final = 64 * 1024  # bytes; a longer message is not written before the limit was looked at
+
+class Way(Protocol):
+    """Where a message is written to at once."""
+
+    def write(self, message: Message, /) -> bool:
+        """Write it; whether whoever sends should wait. Raises StatewsError if it is over."""
+        ...
+
+    async def wait_room(self) -> None:
+        """Return when what was written is out, or the link is over."""
+        ...
 
 
 class Sender:
-    """What a connection sends, across links. It is the `Traffic` of each.
+    """What a connection sends, across links.
 
     Attributes:
         queue: what is not settled.
-        direct: the link to write to at once; None: a message has to queue.
+        direct: where to write to at once; None: a message has to queue.
         intake: what looks at what comes in, if anything does.
         keeper: what stores the messages, if anything does.
     """
@@ -53,27 +63,29 @@ class Sender:
     __slots__ = (
         "_check_alive",
         "_expiry",
-        "_fence",
-        "_link",
         "_room",
+        "_session",
         "_settings",
+        "_spoken",
         "direct",
         "intake",
         "keeper",
         "queue",
     )
 
-    def __init__(self, settings: Outbox, check_alive: Callable[[], None]) -> None:
-        self.queue: Queue = Queue(settings)
-        self.direct: Link | None = None
+    def __init__(
+        self, settings: Outbox, check_alive: Callable[[], None], session: Session | None = None
+    ) -> None:
+        self.queue: Queue = Queue(settings) if session is None else session.peer.log
+        self.direct: Way | None = None
         self._check_alive = check_alive
         self.intake: Intake | None = None
         self.keeper: Keeper | None = None
         self._settings = settings
-        self._link: Link | None = None
-        self._fence = Fence(settings.fence_after)
+        self._session = session
+        self._spoken: Plain | Spoken | None = None  # while a link is open
         self._room: Event | None = None  # somebody waits for room in the outbox
-        self._expiry = Expiry(self.queue, self._wake)
+        self._expiry = Expiry(self.queue, self.wake)
 
     # What the application's tasks call.
 
@@ -88,6 +100,8 @@ class Sender:
         """Put a message into the outbox, and out of it if there is a link. See `Connection`."""
         if self.keeper is not None and not isinstance(key, (str, type(None))):
             raise UsageError(f"a key that is stored must be a str, got {type(key).__name__}")
+        if time_to_live is not None and self.queue.numbered == math.inf:
+            raise UsageError("a stored message of a session is numbered, and does not expire")
         terms = make_terms(
             self._settings,
             message,
@@ -104,9 +118,13 @@ class Sender:
     async def enter(self, receipt: Receipt) -> None:
         """`send` for a receipt that is made already."""
         self.check_alive()
-        if receipt.terms.link_only and self._link is None:
-            receipt.give_up(ReceiptState.DROPPED, "there was no link")
-            return
+        if receipt.terms.link_only:
+            if self._spoken is None:
+                receipt.give_up(ReceiptState.DROPPED, "there was no link")
+                return
+            if self._spoken.send_now(receipt):
+                await self._wait_written(receipt)
+                return
         self._number(receipt)
         while not self.queue.put(receipt, current_time()):
             if not await self._wait_room(until=receipt.terms.expires_at):
@@ -117,13 +135,17 @@ class Sender:
         self._sweep()
         if receipt.terms.number and not receipt.state.is_final:
             await self._store(receipt)
-        link = self._link
-        if link is not None:
-            self.refill()
+        await self._wait_written(receipt)
+
+    async def _wait_written(self, receipt: Receipt) -> None:
+        """Have the outbox go out as far as it may, and wait if the link is full."""
+        spoken = self._spoken
+        if spoken is not None:
+            spoken.refill()
         if receipt.state is ReceiptState.QUEUED:
             self._expiry.watch(receipt.terms.expires_at)
-        elif link is not None and not link.may_write:
-            await link.wait_room()
+        elif spoken is not None and not spoken.link.may_write:
+            await spoken.link.wait_room()
 
     def _number(self, receipt: Receipt) -> None:
         """Give a message its place in the store, if there is one."""
@@ -139,7 +161,7 @@ class Sender:
         except StoreError:
             if receipt.state is ReceiptState.QUEUED and not receipt.attempts:
                 self.queue.withdraw(receipt, "the store failed")
-                self._wake()
+                self.wake()
             raise
 
     def restore(self, messages: Iterable[Stored]) -> None:
@@ -178,41 +200,17 @@ class Sender:
             settled, self.queue.settled = self.queue.settled, []
             self.keeper.remove(settled)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Something was settled: there is room in the outbox."""
         self._sweep()
         if self._room is not None:
             self._room.set()
             self._room = None
 
     def hurry(self) -> None:
-        """Somebody waits for an acknowledgement: do not let the fence wait, and read it."""
-        if self._settings.acknowledged is None:
-            self._fence.want(self.queue.position)
-            self._ask_if_due()
-        if self._link is not None:
-            self._link.call_owner()
-
-    # How far the peer has come.
-
-    def ask(self) -> int:
-        """See `Traffic`."""
-        self._fence.asked(self.queue.position)
-        return self.queue.position
-
-    @property
-    def has_unconfirmed(self) -> bool:
-        """See `Traffic`."""
-        return self._fence.confirmed < self.queue.position
-
-    def confirm(self, position: int) -> None:
-        """See `Traffic`."""
-        if not self._fence.confirm(position, written=self.queue.position):
-            return
-        if self._settings.acknowledged is None:
-            self.queue.acknowledge(position)
-        else:
-            self.queue.acknowledge_unnamed(position)
-        self._go_on()
+        """Somebody waits for an acknowledgement: do not let it wait, and read it."""
+        if self._spoken is not None:
+            self._spoken.hurry()
 
     def acknowledge(self, name: Hashable) -> bool:
         """The application's acknowledgement of a message; whether there is one of that name."""
@@ -221,117 +219,75 @@ class Sender:
             name, is_cumulative=acknowledged.is_cumulative
         ):
             return False
-        self._wake()
+        self.wake()
         return True
 
-    def tick(self, now: float) -> float:
-        """See `Traffic`."""
-        if now >= self._fence.due and self._link is not None:
-            self._link.ping()
-        return min(self._fence.due, math.inf if self.intake is None else self.intake.tick(now))
+    # What the link asks for.
 
-    def _go_on(self) -> None:
-        """There is room: for the next fence, in the outbox, on the direct way."""
-        self.queue.bear(0, 0)
-        if self.has_unconfirmed:
-            self.look_at_limits()
-        self._choose_way()
-        self._wake()
+    @property
+    def durable(self) -> float:
+        """The highest number of a message that is stored, or needs no storing any more."""
+        return math.inf if self.keeper is None else self.keeper.durable
 
-    def _ask_if_due(self) -> None:
-        """Have a ping go out for what is unconfirmed, now or soon."""
-        link = self._link
-        if link is None:
-            return
-        is_urgent = self._is_beyond(QUARTER)
-        if self._fence.may_ask(self.queue.position, current_time(), is_urgent=is_urgent):
-            link.ping()
-        else:
-            link.look_at(self._fence.due)
-
-    def _is_beyond(self, share: float) -> bool:
-        queue, settings = self.queue, self._settings
-        beyond = len(queue.entries) > settings.messages * share
-        return beyond or queue.size_bytes > settings.size_bytes * share
+    @property
+    def may_go_directly(self) -> bool:
+        """Whether a message needs nothing but a link: no time, no store."""
+        return self._settings.time_to_live is None and self.keeper is None
 
     def look_at_limits(self) -> None:
-        """Fence off what was written directly, and say up to where more of it is borne."""
-        self._ask_if_due()
-        settings, queue = self._settings, self.queue
-        if self._is_beyond(QUARTER):
-            queue.bear(settings.messages - 1, settings.size_bytes - DIRECT)
-        else:
-            borne = min(int(settings.size_bytes * QUARTER), settings.size_bytes - DIRECT)
-            queue.bear(int(settings.messages * QUARTER), borne)
-        if len(queue) >= settings.messages or queue.size_bytes > settings.size_bytes - DIRECT:
-            self.direct = None  # from here on each message is held against the limits
+        """More was written directly than was borne: see `Queue.track`."""
+        if self._spoken is not None:
+            self._spoken.look_at_limits()
 
-    def _choose_way(self) -> None:
-        """Write directly where nothing has to be looked at: no names, times or backlog."""
-        settings, queue = self._settings, self.queue
-        is_plain = (
-            settings.acknowledged is None and settings.time_to_live is None and self.keeper is None
-        )
-        is_within = (
-            len(queue) < settings.messages and queue.size_bytes + DIRECT <= settings.size_bytes
-        )
-        is_free = not queue.entries or (is_within and not queue.has_waiting)
-        self.direct = self._link if is_plain and is_free else None
+    def write(self, request: Message) -> None:
+        """Say something on this link, if there is one, and now or never.
+
+        Raises:
+            StatewsError: the link is over.
+        """
+        if self._spoken is not None:
+            self._spoken.write(request)
 
     # The link comes and goes.
 
     def opened(self, link: Link) -> None:
         """A link is open: what waits goes out by it, before anything else."""
-        self._link = link
-        link.traffic = self
-        self._fence.start()
-        if self.intake is not None:
-            self.intake.opened(link)
-        self._go_on()
-        self.refill()
-        if self.queue.entries and self.queue.entries[0].attempts > 1:
-            self.hurry()  # it has waited long enough, and this link may not live for long either
+        if self._session is not None and self._session.is_on(link):
+            self._spoken = Spoken(self, self._session, link, self._settings)
+        else:
+            self._spoken = Plain(self, link, self._settings)
+        self._spoken.start()
 
-    def refill(self) -> bool:
-        """See `Traffic`."""
-        link, queue = self._link, self.queue
-        if link is None:
-            return False
-        now, before = current_time(), queue.position
-        durable = math.inf if self.keeper is None else self.keeper.durable
-        while link.may_write and (entry := queue.next_waiting(now)) is not None:
-            if entry.terms.number > durable:
-                break  # a process that dies now must find it in the store
-            try:
-                link.write(entry.message)
-            except StatewsError:
-                break  # the driver learns of it, and has it sent by the next link
-            queue.wrote(entry)
-        link.has_backlog = queue.has_waiting
-        self._ask_if_due()
-        self._choose_way()
-        return queue.position > before
+    def refill(self) -> None:
+        """More may be written than before."""
+        if self._spoken is not None:
+            self._spoken.refill()
 
     def lost(self) -> None:
         """The link is gone."""
-        self._link = self.direct = None
-        if self.intake is not None:
-            self.intake.lost()
-        self.queue.lose_link()
+        self._spoken = self.direct = None
+        if self._session is not None and self._session.is_alive:
+            self._session.lost()
+            if self.intake is not None:
+                self.intake.suspended()
+        else:
+            self.queue.lose_link()
+            if self.intake is not None:
+                self.intake.lost()
         self._expiry.watch(self.queue.expire(current_time()))
-        self._wake()
+        self.wake()
 
     def failed(self) -> None:
         """The policy gave up: what waits stays, and whoever waits learns it."""
         for receipt in self.pending():
             receipt.wake()
-        self._wake()
+        self.wake()
 
     def closed(self) -> None:
         """The connection is over."""
-        self._link = self.direct = None
+        self._spoken = self.direct = None
         self.queue.close()
-        self._wake()
+        self.wake()
         if self.keeper is not None:
             self.keeper.stop()
         self._expiry.stop()
@@ -345,4 +301,4 @@ class Sender:
     def expire(self) -> None:
         """The time of a message may be over."""
         self.queue.expire(current_time())
-        self._wake()
+        self.wake()

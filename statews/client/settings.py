@@ -8,7 +8,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from ..errors import HookError, UsageError
-from ..policy import Delivery
+from ..policy import AtLimit, Delivery
 from ..transport.dial import Dialing, Target, check_target
 from ..transport.link import Link
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..protocol.sync import Strategy
     from ..protocol.verdict import Decide
     from ..store.base import OutboxStore
+    from .resume import Resume
 
 __all__ = ["Attempt", "Endpoint", "Headers", "Hook", "Settings"]
 
@@ -54,6 +55,7 @@ class Settings:
         hooks: run on each new link, in order, before it counts as open.
         dialing: what attempts have in common.
         strategies: for the streams that are to be complete across links.
+        session: what the session with the server is to be, if there is to be one.
         store: where the outbox outlives the process, if it does.
         decide: what a loss means.
         random: draws from [0, 1), for the jitter.
@@ -64,6 +66,7 @@ class Settings:
     hooks: Sequence[Hook]
     dialing: Dialing
     strategies: Sequence[Strategy]
+    session: Resume | None
     store: OutboxStore | None
     decide: Decide
     random: Callable[[], float]
@@ -89,6 +92,14 @@ class Settings:
             raise UsageError(
                 f"the strategies of a connection need names of their own, got {names}"
             )
+        if self.session is not None and self.outbox.acknowledged is not None:
+            raise UsageError("a session has acknowledgements of its own: leave Acknowledged out")
+        if self.has_fixed_order and (
+            self.outbox.time_to_live is not None or self.outbox.at_limit is AtLimit.CONFLATE
+        ):
+            raise UsageError(
+                "what is stored of a session is numbered: it neither expires nor is replaced"
+            )
         if self.store is not None and self.outbox.delivery is not Delivery.AT_LEAST_ONCE:
             raise UsageError(
                 "what is stored is sent again after a crash: a store calls for a policy whose"
@@ -101,11 +112,17 @@ class Settings:
         return self.dialing.policy.outbox
 
     @property
+    def has_fixed_order(self) -> bool:
+        """Whether a message has a number for good as soon as it is sent."""
+        return self.session is not None and self.store is not None
+
+    @property
     def needs_intake(self) -> bool:
         """Whether what comes in has to be looked at before the application gets it."""
         heartbeat = self.dialing.policy.heartbeat
         return (
             bool(self.strategies)
+            or self.session is not None
             or self.outbox.acknowledged is not None
             or (heartbeat is not None and heartbeat.message is not None)
         )

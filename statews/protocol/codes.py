@@ -22,7 +22,7 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """The close codes that we send or judge by (RFC 6455 section 7.4.1, and its registry)."""
+    """The close codes that we send or judge by: RFC 6455 section 7.4.1, its registry, ours."""
 
     NORMAL = 1000
     GOING_AWAY = 1001
@@ -36,6 +36,17 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
     TRY_AGAIN_LATER = 1013
+    SESSION_PROTOCOL_ERROR = 4400
+    NOT_AUTHENTICATED = 4401
+    FORBIDDEN = 4403
+    HELLO_TIMEOUT = 4408
+    REPLACED = 4409
+    SESSION_GONE = 4410
+    SESSION_TOO_BIG = 4413
+    RATE_LIMITED = 4429
+    SERVER_ERROR = 4500
+    TOO_SLOW = 4503
+    HEARTBEAT_TIMEOUT = 4504
 
 
 # The registered codes but 1005, 1006 and 1015, which only name what happened (section 7.4.1),

@@ -56,25 +56,26 @@ class Decoder:
 
     Attributes:
         inbox: the messages not yet taken, oldest first.
+        limit: the longest message, in bytes, after inflating.
         controls: control frames not yet taken, as (opcode, payload). Nothing follows a close.
     """
 
     __slots__ = (
         "_fragments",
         "_inflater",
-        "_limit",
         "_long",
         "_mask_bit",
         "_tail",
         "controls",
         "inbox",
+        "limit",
     )
 
     def __init__(self, *, masked: bool, limit: int, inflater: Inflater | None = None) -> None:
         self.inbox: deque[Message] = deque()
         self.controls: list[tuple[int, bytes]] = []
         self._mask_bit = MASKED if masked else 0
-        self._limit = limit
+        self.limit: int = limit
         self._inflater = inflater
         self._tail = b""
         self._long: LongFrame | None = None
@@ -108,8 +109,8 @@ class Decoder:
         end = len(data)
         take_plain = take_masked if self._mask_bit else take_unmasked
         while end - position >= 2:
-            if self._fragments is None and self._limit >= SHORT:
-                position = take_plain(data, position, self._limit, self.inbox.append)
+            if self._fragments is None and self.limit >= SHORT:
+                position = take_plain(data, position, self.limit, self.inbox.append)
                 if end - position < 2:
                     break
             stop = self._parse_frame(data, position)
@@ -170,11 +171,11 @@ class Decoder:
             first, size = fragments.first, fragments.size + size
         elif opcode == Opcode.CONTINUATION:
             raise broke_protocol("the peer sent a continuation of nothing")
-        limit = self._limit
+        limit = self.limit
         if first & RSV1:  # deflate makes longer what it cannot make shorter, by less than a fifth
             limit += limit // 5 + 64
         if size > limit:
-            message = f"the peer sent a message of {size} bytes, over the limit of {self._limit}"
+            message = f"the peer sent a message of {size} bytes, over the limit of {self.limit}"
             raise FrameError(CloseCode.TOO_BIG, message)
 
     def _feed_long(self, frame: LongFrame, chunk: bytes) -> int:
@@ -217,7 +218,7 @@ class Decoder:
     def _deliver(self, first: int, payload: bytes) -> None:
         """One whole message, still compressed if its first frame says so."""
         if first & RSV1 and self._inflater is not None:
-            payload = self._inflater.inflate(payload, self._limit)
+            payload = self._inflater.inflate(payload, self.limit)
         self.inbox.append(payload.decode() if first & OPCODE == Opcode.TEXT else payload)
 
 

@@ -43,6 +43,8 @@ class Queue:
         written: how many of them, from the first on, the present link has.
         size_bytes: their payloads together.
         acknowledged: how many messages of the present link are settled.
+        numbered: how many entries, from the first on, have numbers that outlive the link; they
+            neither expire nor make room for newer ones.
         settled: the numbers of stored messages that are settled, until somebody takes them.
     """
 
@@ -54,6 +56,7 @@ class Queue:
         "_soonest",
         "acknowledged",
         "entries",
+        "numbered",
         "settled",
         "size_bytes",
         "written",
@@ -68,6 +71,7 @@ class Queue:
         self.written: int = 0
         self.size_bytes: int = 0
         self.acknowledged: int = 0
+        self.numbered: float = 0
         self.settled: list[int] = _NO_NUMBERS
 
     def __len__(self) -> int:
@@ -82,6 +86,11 @@ class Queue:
     def has_waiting(self) -> bool:
         """Whether something waits for a link."""
         return len(self.entries) > self.written
+
+    @property
+    def fixed(self) -> int:
+        """How many entries, from the first on, keep their place whatever comes."""
+        return int(min(max(self.written, self.numbered), len(self.entries)))
 
     # In.
 
@@ -157,12 +166,13 @@ class Queue:
     def _drop_older(self, key: Hashable) -> None:
         older = self._keys.get(key)
         if older is not None:
-            self._take_out(self.entries.index(older, self.written))
+            self._take_out(self.entries.index(older, self.fixed))
             older.give_up(DROPPED, "a newer message with its key took its place")
 
     def _drop_oldest(self) -> None:
         """The oldest that waits; if none does, the oldest of all, and that is in doubt."""
-        entry = self._take_out(self.written if self.has_waiting else 0)
+        fixed = self.fixed
+        entry = self._take_out(fixed if fixed < len(self.entries) else 0)
         entry.give_up(DROPPED, "the outbox was full of newer messages")
 
     def _take_out(self, index: int) -> Entry:
@@ -193,7 +203,7 @@ class Queue:
         """The first that waits and is still worth sending; None if there is none."""
         while self.has_waiting:
             entry = self.entries[self.written]
-            if entry.terms.expires_at > now:
+            if entry.terms.expires_at > now or self.written < self.numbered:
                 return entry
             self._take_out(self.written)
             entry.give_up(EXPIRED, "its time to live was over")
@@ -271,7 +281,7 @@ class Queue:
         if now < self._soonest:
             return self._soonest
         self._soonest = math.inf
-        index = self.written
+        index = self.fixed
         while index < len(self.entries):
             expires_at = self.entries[index].terms.expires_at
             if expires_at <= now:

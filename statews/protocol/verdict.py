@@ -9,7 +9,7 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from ..errors import CertificateError, LinkClosed, UpgradeRefused, UsageError
+from ..errors import CertificateError, LinkClosed, SessionMissing, UpgradeRefused, UsageError
 from ..lifecycle import Phase
 from .codes import CloseCode
 
@@ -119,9 +119,13 @@ Decide = Callable[[Failure], Verdict]
 PASSING_STATUS: Final = frozenset({408, 425, 429})
 # RFC 6455 section 7.4.1, and the statews.v1 close codes.
 WILL_NOT_CHANGE: Final = frozenset(
-    {CloseCode.POLICY_VIOLATION, CloseCode.MANDATORY_EXTENSION, 4403, 4409}
+    {
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.MANDATORY_EXTENSION,
+        CloseCode.FORBIDDEN,
+        CloseCode.REPLACED,
+    }
 )
-NOT_AUTHENTICATED: Final = 4401
 RETRY_HINT: Final = re.compile(r"\bretry=([0-9]{1,9})-([0-9]{1,9})\b")  # milliseconds
 
 
@@ -132,7 +136,7 @@ def decide(failure: Failure) -> Verdict:
             return _judge_status(failure, status)
         case LinkClosed(code=code):
             return _judge_close(failure, code)
-        case CertificateError() | UsageError():
+        case CertificateError() | SessionMissing() | UsageError():
             return Fail()
         case _:
             return Retry() if failure.phase is Phase.LIVE else NextEndpoint()
@@ -149,7 +153,7 @@ def _judge_status(failure: Failure, status: int) -> Verdict:
 def _judge_close(failure: Failure, code: int) -> Verdict:
     if code == CloseCode.NORMAL:
         return End() if failure.phase is Phase.LIVE else Retry()
-    if code == NOT_AUTHENTICATED:
+    if code == CloseCode.NOT_AUTHENTICATED:
         return Fail() if failure.has_refreshed else Refresh()
     if code in WILL_NOT_CHANGE:
         return Fail()

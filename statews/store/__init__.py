@@ -1,4 +1,4 @@
-"""Where a client's outbox and its sync positions live: in memory, or in a file."""
+"""Where outboxes and positions live, a client's or all of a server's: in memory, or in a file."""
 
 from .base import Contents, OutboxStore, Stored
 from .memory import MemoryStore

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from .base import FIRST_NUMBER, Contents, Stored
 from .failures import BUSY, CLOSED, CORRUPT, NO_FILE, failure, translated
 from .pending import Batch
@@ -30,19 +30,26 @@ from .pending import Batch
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Database", "Synchronous", "finish_alone"]
 
 APPLICATION_ID: Final = int.from_bytes(b"stws", "big")
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, section 1.3
 HEADER_SIZE: Final = 100
 WAL_BYTES: Final = 4 * 1024 * 1024  # what a log that grew may keep of the disk
 
 SCHEMA: Final = (
     # A column without a type keeps TEXT and BLOB apart.
-    "CREATE TABLE outbox (number INTEGER PRIMARY KEY, message NOT NULL, key TEXT, expires_at)",
+    """CREATE TABLE outbox (
+        stream TEXT, number INTEGER, message NOT NULL, key TEXT, expires_at,
+        PRIMARY KEY (stream, number)
+    ) WITHOUT ROWID""",
     "CREATE TABLE position (name TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+
+SAVE: Final = "save messages to"
+
+Result = TypeVar("Result")
 
 
 class Synchronous(str, Enum):
@@ -89,7 +96,8 @@ class Database:
     Attributes:
         turn: held by each method; hold it to do several things in one turn.
 
-    All methods raise `StoreError`.
+    All methods raise `StoreError`. After one, what was to be written may be on the disk all the
+    same; it is no harm to write it again.
     """
 
     __slots__ = (
@@ -137,16 +145,44 @@ class Database:
 
     def apply(self, batch: Batch) -> None:
         """Do all of it in one transaction, or nothing."""
-        with self.turn, translated(self.path, "save messages to"):
-            self._check(_State.OPEN, "save messages to")
+        self.transact(lambda _: None, batch)
+
+    def transact(self, effect: Callable[[sqlite3.Connection], Result], batch: Batch) -> Result:
+        """Have the effect do its part of the same transaction, before the batch.
+
+        Raises:
+            UsageError: the effect ended the transaction.
+            Exception: what the effect raises, even if it is SQLite's.
+        """
+        with self.turn:
+            self._check(_State.OPEN, SAVE)
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                _write(self._connection, batch)
-                self._connection.execute("COMMIT")
+                self._execute("BEGIN IMMEDIATE", "SAVEPOINT statews_effect")
+                result = effect(self._connection)
+                self._check_transaction()
+                with translated(self.path, SAVE):
+                    _write(self._connection, batch)
+                self._execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # SQLite may have ended it itself
-                    self._connection.execute("ROLLBACK")
+                    self._execute("ROLLBACK")
                 raise
+            return result
+
+    def _execute(self, *statements: str) -> None:
+        with translated(self.path, SAVE):
+            for statement in statements:
+                self._connection.execute(statement)
+
+    def _check_transaction(self) -> None:
+        """That it is the same one: the savepoint also tells it from one that was begun since."""
+        try:
+            self._connection.execute("RELEASE statews_effect")
+        except sqlite3.OperationalError as error:
+            raise UsageError(
+                "cannot commit what the effect did: it ended the transaction; leave that to the "
+                "store, without commit(), rollback(), executescript() and the connection's `with`"
+            ) from error
 
     def close(self) -> None:
         """Release the file. One that is closed, or was never opened, cannot be opened any more."""
@@ -241,9 +277,9 @@ def _check_identity(path: str, application: int, version: int) -> None:
 
 def _read(connection: sqlite3.Connection) -> Contents:
     messages = [
-        Stored(number=number, message=message, key=key, expires_at=expires_at)
-        for number, message, key, expires_at in connection.execute(
-            "SELECT number, message, key, expires_at FROM outbox ORDER BY number"
+        Stored(stream=stream, number=number, message=message, key=key, expires_at=expires_at)
+        for stream, number, message, key, expires_at in connection.execute(
+            "SELECT stream, number, message, key, expires_at FROM outbox ORDER BY stream, number"
         )
     ]
     positions = dict(connection.execute("SELECT name, position FROM position"))
@@ -257,13 +293,16 @@ def _read(connection: sqlite3.Connection) -> Contents:
 
 def _write(connection: sqlite3.Connection, batch: Batch) -> None:
     # OR REPLACE: a transaction whose end was reported as failed is tried again, and may
-    # have reached the disk.
+    # have reached the disk. Streams other than "" may also number a second message alike.
+    for ended in ("DELETE FROM outbox WHERE stream = ?", "DELETE FROM position WHERE name = ?"):
+        connection.executemany(ended, ((stream,) for stream in batch.ended))
+    connection.executemany("DELETE FROM outbox WHERE stream = ? AND number = ?", batch.removed)
     connection.executemany(
-        "DELETE FROM outbox WHERE number = ?", ((number,) for number in batch.removed)
-    )
-    connection.executemany(
-        "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?)",
-        ((each.number, each.message, each.key, each.expires_at) for each in batch.added),
+        "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?)",
+        (
+            (each.stream, each.number, each.message, each.key, each.expires_at)
+            for each in batch.added
+        ),
     )
     connection.executemany(
         "INSERT OR REPLACE INTO position VALUES (?, ?)", batch.positions.items()

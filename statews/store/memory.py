@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from enum import Enum
 
 from ..errors import UsageError
-from .base import FIRST_NUMBER, NOT_OPEN, Contents, Stored, check_next, check_text
+from .base import (
+    FIRST_NUMBER,
+    NOT_OPEN,
+    STREAM,
+    Contents,
+    Stored,
+    check_next,
+    check_position,
+    check_text,
+)
 
 __all__ = ["MemoryStore"]
 
@@ -19,16 +28,16 @@ class _State(Enum):
 
 
 class MemoryStore:
-    """An outbox and positions in memory: gone with the object, but not with `close`.
+    """Streams of messages and positions in memory: gone with the object, but not with `close`.
 
     See `OutboxStore` for what its methods do. Nothing of it waits.
     """
 
-    __slots__ = ("_messages", "_next_number", "_positions", "_state")
+    __slots__ = ("_next_number", "_positions", "_state", "_streams")
 
     def __init__(self) -> None:
         self._state = _State.CLOSED
-        self._messages: dict[int, Stored] = {}  # in the order of the numbers, since they rise
+        self._streams: dict[str, dict[int, Stored]] = {}  # none of them is empty
         self._positions: dict[str, str] = {}
         self._next_number = FIRST_NUMBER
 
@@ -38,7 +47,11 @@ class MemoryStore:
             raise UsageError("cannot open the store: it is open; close() it first")
         self._state = _State.OPEN
         return Contents(
-            messages=list(self._messages.values()),
+            messages=[
+                messages[number]
+                for _, messages in sorted(self._streams.items())
+                for number in sorted(messages)
+            ],
             positions=dict(self._positions),
             next_number=self._next_number,
         )
@@ -47,19 +60,29 @@ class MemoryStore:
         """See `OutboxStore.add`."""
         self._check_open()
         self._next_number = check_next(stored, self._next_number)
-        self._messages[stored.number] = stored
+        self._streams.setdefault(stored.stream, {})[stored.number] = stored
 
-    def remove(self, numbers: Iterable[int]) -> None:
+    def remove(self, numbers: Iterable[int], *, stream: str = "") -> None:
         """See `OutboxStore.remove`."""
         self._check_open()
+        check_text(STREAM, stream)
+        messages = self._streams.get(stream, {})
         for number in numbers:
-            self._messages.pop(number, None)
+            messages.pop(number, None)
+        if not messages:
+            self._streams.pop(stream, None)
+
+    def forget(self, stream: str) -> None:
+        """See `OutboxStore.forget`."""
+        self._check_open()
+        check_text(STREAM, stream)
+        self._streams.pop(stream, None)
+        self._positions.pop(stream, None)
 
     def save_position(self, name: str, position: str) -> None:
         """See `OutboxStore.save_position`."""
         self._check_open()
-        check_text("the name of a position", name)
-        check_text("a position", position)
+        check_position(name, position)
         self._positions[name] = position
 
     async def commit(self) -> None:

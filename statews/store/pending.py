@@ -6,22 +6,31 @@ no other thread sees half done: appending to a list, slicing it, deleting a slic
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from typing_extensions import assert_never
 
-from .base import Stored, check_next, check_text
+from .base import STREAM, Stored, check_next, check_position, check_text
 
-__all__ = ["Batch", "Pending", "Position", "Removal", "net"]
+__all__ = ["Batch", "End", "Pending", "Position", "Removal", "net"]
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """These messages are to be forgotten."""
+    """These messages of the stream are to be forgotten."""
 
+    stream: str
     numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """All of the stream is to be forgotten, and the position that has its name."""
+
+    stream: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +41,24 @@ class Position:
     text: str
 
 
-Operation: TypeAlias = Stored | Removal | Position
+Operation: TypeAlias = Stored | Removal | End | Position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What some operations come to, if the removals are done first.
+    """What some operations come to, if they are done in the order of these attributes.
 
     Attributes:
-        removed: numbers, of messages that were there before and of others.
+        ended: streams of which all is forgotten that was there before.
+        removed: stream and number, of messages that were there before and of others.
         added: messages, though not those that were removed again.
-        positions: the newest text of each name.
-        next_number: above the number of every message that was added, also of those that were
-            removed again; 0 if there was none.
+        positions: the newest text of each name, though not of those that were forgotten again.
+        next_number: above the number of every message that was added to the stream "", also of
+            those that were removed again; 0 if there was none.
     """
 
-    removed: list[int]
+    ended: list[str]
+    removed: list[tuple[str, int]]
     added: list[Stored]
     positions: dict[str, str]
     next_number: int
@@ -74,14 +85,19 @@ class Pending:
         self._next_number = check_next(stored, self._next_number)
         self._append(stored)
 
-    def remove(self, numbers: Iterable[int]) -> None:
+    def remove(self, numbers: Iterable[int], stream: str) -> None:
         """See `OutboxStore.remove`."""
-        self._append(Removal(tuple(numbers)))
+        check_text(STREAM, stream)
+        self._append(Removal(stream, tuple(numbers)))
+
+    def forget(self, stream: str) -> None:
+        """See `OutboxStore.forget`."""
+        check_text(STREAM, stream)
+        self._append(End(stream))
 
     def save_position(self, name: str, position: str) -> None:
         """See `OutboxStore.save_position`."""
-        check_text("the name of a position", name)
-        check_text("a position", position)
+        check_position(name, position)
         self._append(Position(name, position))
 
     def _append(self, operation: Operation) -> None:
@@ -92,7 +108,7 @@ class Pending:
         """Those of the first `upto` that are not done."""
         return self._operations[: max(0, upto - self.done)]
 
-    def forget(self, count: int) -> None:
+    def finish(self, count: int) -> None:
         """The first `count` that were not done are done."""
         del self._operations[:count]
         self.done += count
@@ -100,21 +116,34 @@ class Pending:
 
 def net(operations: Sequence[Operation]) -> Batch:
     """What these operations come to."""
-    added: dict[int, Stored] = {}
-    removed: list[int] = []
+    ended: list[str] = []
+    removed: list[tuple[str, int]] = []
+    added: defaultdict[str, dict[int, Stored]] = defaultdict(dict)
     positions: dict[str, str] = {}
     next_number = 0
     for operation in operations:
         match operation:
             case Stored():
-                added[operation.number] = operation
-                next_number = operation.number + 1
-            case Removal():
-                removed += (n for n in operation.numbers if added.pop(n, None) is None)
+                added[operation.stream][operation.number] = operation
+                if not operation.stream:
+                    next_number = operation.number + 1
+            case Removal(stream, numbers):
+                # Also of what is added here: it may be there, see `Database`.
+                removed += ((stream, number) for number in numbers)
+                for number in numbers:
+                    added[stream].pop(number, None)
+            case End(stream):
+                ended.append(stream)
+                added.pop(stream, None)
+                positions.pop(stream, None)
             case Position():
                 positions[operation.name] = operation.text
             case _:
                 assert_never(operation)
     return Batch(
-        added=list(added.values()), removed=removed, positions=positions, next_number=next_number
+        ended=ended,
+        removed=removed,
+        added=[stored for messages in added.values() for stored in messages.values()],
+        positions=positions,
+        next_number=next_number,
     )

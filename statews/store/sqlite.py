@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 
 from ..errors import UsageError
-from .base import NOT_OPEN, Contents, Stored
+from .base import NOT_OPEN, Contents, Stored, check_position
 from .database import Database, Synchronous, finish_alone
+from .pending import Position
 from .writer import Writer, WriterState
 
 __all__ = ["SQLiteStore", "Synchronous"]
 
+Result = TypeVar("Result")
+
 
 class SQLiteStore:
-    """An outbox and positions in one SQLite file, for one user of it at a time.
+    """Streams of messages and positions in one SQLite file, for one user of it at a time.
 
     See `OutboxStore` for what its methods do. A file is made when the store is opened first,
     readable and writable for its owner alone. Beside it stands `<path>-wal` while it is open,
@@ -89,9 +94,13 @@ class SQLiteStore:
         """See `OutboxStore.add`."""
         self._open_writer().pending.add(stored)
 
-    def remove(self, numbers: Iterable[int]) -> None:
+    def remove(self, numbers: Iterable[int], *, stream: str = "") -> None:
         """See `OutboxStore.remove`."""
-        self._open_writer().pending.remove(numbers)
+        self._open_writer().pending.remove(numbers, stream)
+
+    def forget(self, stream: str) -> None:
+        """See `OutboxStore.forget`."""
+        self._open_writer().pending.forget(stream)
 
     def save_position(self, name: str, position: str) -> None:
         """See `OutboxStore.save_position`."""
@@ -100,6 +109,41 @@ class SQLiteStore:
     async def commit(self) -> None:
         """See `OutboxStore.commit`."""
         await self._open_writer().commit()
+
+    async def transact(
+        self, effect: Callable[[sqlite3.Connection], Result], *, name: str, position: str
+    ) -> Result:
+        """Have your own change in this file, and return what `effect` returns, when all is safe.
+
+        One transaction holds what the effect did, what was noted before this call, and the
+        position: so the position says how far your tables are, whatever happens.
+
+        The tables are yours, and the effect makes them as well. The store has the tables
+        `outbox`, `position` and `meta`, and names beginning with `statews_` are kept for it.
+
+        Args:
+            effect: is called with the store's connection, in a worker thread, in which it keeps
+                all other writing waiting. It must leave the transaction open and the settings of
+                the connection as they are, and keep neither it nor a cursor. It cannot use this
+                store.
+            name: of the position, as for `save_position`.
+            position: JSON text.
+
+        Raises:
+            UsageError: the store is not open, a text has no UTF-8 form, or the effect ended the
+                transaction: what it had committed by then stays, the position is not saved, and
+                what was noted stays noted.
+            StoreError: it could not be written. What the effect did is undone; what was noted
+                stays noted, and the next commit tries again.
+            Exception: what the effect raises, as it is, even if it is SQLite's. Nothing of what it
+                did is there; what was noted stays noted.
+
+        Cancellation: the transaction is done as a whole, or not at all. A cancel scope waits for
+            an effect that has begun; asyncio's own `Task.cancel` does not, and cannot tell.
+        """
+        writer = self._open_writer()
+        check_position(name, position)
+        return await writer.transact(effect, Position(name, position))
 
     async def close(self) -> None:
         """See `OutboxStore.close`."""

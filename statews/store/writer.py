@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
 from copy import copy
 from enum import Enum
+from typing import TypeVar
 
 from anyio import CancelScope, CapacityLimiter, Event, get_cancelled_exc_class, to_thread
 
 from ..errors import StoreError
 from .database import Database, finish_alone
-from .pending import Pending, net
+from .pending import Pending, Position, net
 
 __all__ = ["Writer"]
+
+Result = TypeVar("Result")
 
 
 class _Flush:
@@ -75,6 +80,15 @@ class Writer:
             self._flush = None
             flush.ended.set()
 
+    async def transact(
+        self, effect: Callable[[sqlite3.Connection], Result], position: Position
+    ) -> Result:
+        """See `SQLiteStore.transact`."""
+        upto = self.pending.asked
+        return await to_thread.run_sync(
+            self._transact, effect, position, upto, limiter=self._limiter
+        )
+
     async def close(self) -> None:
         """See `OutboxStore.close`."""
         self.state = WriterState.CLOSED
@@ -91,7 +105,16 @@ class Writer:
             operations = self.pending.first(upto)
             if operations:
                 self._database.apply(net(operations))
-                self.pending.forget(len(operations))
+                self.pending.finish(len(operations))
+
+    def _transact(
+        self, effect: Callable[[sqlite3.Connection], Result], position: Position, upto: int
+    ) -> Result:
+        with self._database.turn:
+            operations = self.pending.first(upto)
+            result = self._database.transact(effect, net([*operations, position]))
+            self.pending.finish(len(operations))
+            return result
 
     def _write_and_close(self) -> None:
         with self._database.turn:

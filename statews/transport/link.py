@@ -215,8 +215,8 @@ class Link(Wire):
         """
         try:
             if self.state is LinkState.OPEN:
-                if self.traffic is not None and self.traffic.has_unconfirmed:
-                    self.ping()  # its pong comes before the answer to our close frame
+                if self.traffic is not None:
+                    self.traffic.finish()
                 self.state = LinkState.CLOSING
                 self._put(self._encoder.close(code, reason))
             while not self._flush():

@@ -7,10 +7,9 @@ import logging
 import math
 import ssl as _ssl
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import anyio
-from anyio import CancelScope, current_time
 
 from ..errors import DialError, LinkDropped, LinkError, PeerError, UsageError
 from ..policy import Policy
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from .network import Acceptor
     from .stream import ByteStream
 
-__all__ = ["Handler", "Listener", "listen"]
+__all__ = ["Door", "Handler", "Listener", "TurnedAway", "listen"]
 
 Handler = Callable[[Link], Awaitable[object]]
 
@@ -51,7 +50,7 @@ def listen(
     subprotocols: Sequence[str] = (),
     ssl: _ssl.SSLContext | None = None,
     max_connections: float = math.inf,
-) -> Listener:
+) -> Listener[object]:
     """A WebSocket server, which runs for as long as it is entered.
 
     Use it as `async with listen(...) as listener`. Leaving it stops accepting, cancels the
@@ -70,29 +69,124 @@ def listen(
     Raises:
         UsageError: an argument is wrong.
     """
-    _check(handler, port, ssl)
+    if not callable(handler):
+        raise UsageError(f"expected handler to be an async function of a Link, got {handler!r}")
+    policy = policy or Policy()
     return Listener(
-        handler,
+        Handling(handler, policy.timeouts.closing).run,
         host,
         port,
-        policy=policy or Policy(),
+        policy=policy,
         subprotocols=subprotocols,
         ssl=ssl,
-        max_connections=max_connections,
+        door=Capacity(max_connections),
     )
 
 
-def _check(handler: object, port: int, ssl: _ssl.SSLContext | None) -> None:
-    if not callable(handler):
-        raise UsageError(f"expected handler to be an async function of a Link, got {handler!r}")
+def _check(port: int, ssl: _ssl.SSLContext | None) -> None:
     if not 0 <= port <= 0xFFFF:
         raise UsageError(f"expected a port between 0 and 65535, got {port}")
     if ssl is not None and ssl.protocol is _ssl.PROTOCOL_TLS_CLIENT:
         raise UsageError("expected a server's SSLContext, got a client's")
 
 
-class Listener:
+class TurnedAway(LinkError):
+    """A connection is not let in now.
+
+    Attributes:
+        status: the HTTP status that it is answered with.
+        why: the reason, in words.
+        retry_after: when to come again, as the header says it.
+    """
+
+    def __init__(self, status: int, why: str, retry_after: str) -> None:
+        super().__init__(f"refused with {status}: {why}")
+        self.status = status
+        self.why = why
+        self.retry_after = retry_after
+
+
+Visit = TypeVar("Visit")
+
+
+class Door(Protocol[Visit]):
+    """What decides which connections become links, and when."""
+
+    def enter(self, address: str) -> Visit:
+        """A connection was accepted from that address."""
+        ...
+
+    async def wait_turn(self, visit: Visit, /) -> None:
+        """Return when its opening handshake may be answered with 101.
+
+        Raises:
+            TurnedAway: it may not.
+        """
+        ...
+
+    def leave(self, visit: Visit, /) -> None:
+        """It has ended, however far it came."""
+        ...
+
+
+class Capacity:
+    """A door that lets in so many at a time."""
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._inside: set[object] = set()
+
+    def enter(self, _: str) -> object:
+        """See `Door`."""
+        return object()
+
+    async def wait_turn(self, visit: object, /) -> None:
+        """See `Door`."""
+        if len(self._inside) >= self._most:
+            raise TurnedAway(SERVICE_UNAVAILABLE, "too many connections", RETRY_AFTER)
+        self._inside.add(visit)
+
+    def leave(self, visit: object, /) -> None:
+        """See `Door`."""
+        self._inside.discard(visit)
+
+
+class Handling:
+    """What `listen` does with each link."""
+
+    def __init__(self, handler: Handler, closing: float) -> None:
+        self._handler = handler
+        self._closing = closing
+
+    async def run(self, link: Link, _: object) -> None:
+        """Run the handler with the link kept alive under it, then close."""
+        code = CloseCode.GOING_AWAY  # unless the handler ends by itself
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(link.serve)
+                code = await self._call_handler(link)
+                group.cancel_scope.cancel()
+        finally:
+            with anyio.move_on_after(self._closing, shield=True):
+                await link.close(code)
+
+    async def _call_handler(self, link: Link) -> CloseCode:
+        try:
+            await self._handler(link)
+        except Exception as error:
+            if error is not link.ending:
+                logger.exception("the handler of %s failed", link.path.partition("?")[0])
+                return CloseCode.INTERNAL_ERROR
+        return CloseCode.NORMAL
+
+
+class Listener(Generic[Visit]):
     """A running server. Made by `listen`.
+
+    Args:
+        attend: runs one link, from the end of the upgrade to the end of TCP.
+        host, port, policy, subprotocols, ssl: see `listen`.
+        door: decides who comes in.
 
     Attributes:
         connections: how many links are open now.
@@ -100,22 +194,23 @@ class Listener:
 
     def __init__(
         self,
-        handler: Handler,
+        attend: Callable[[Link, Visit], Awaitable[None]],
         host: str,
         port: int,
         *,
         policy: Policy,
         subprotocols: Sequence[str],
         ssl: _ssl.SSLContext | None,
-        max_connections: float,
+        door: Door[Visit],
     ) -> None:
-        self._handler = handler
+        _check(port, ssl)
+        self._attend = attend
         self._host = host
         self._wanted_port = port
         self._policy = policy
         self._subprotocols = subprotocols
         self._ssl = ssl
-        self._max_connections = max_connections
+        self._door = door
         self._acceptors: Sequence[Acceptor] = ()
         self._handshake()  # refuses subprotocols that are none
         self.connections: int = 0
@@ -171,30 +266,30 @@ class Listener:
 
     async def _run(self, stream: ByteStream, peer: str) -> None:
         """One connection, from accept to the end of TCP. Whatever it does, the others go on."""
+        visit = self._door.enter(peer.rpartition(":")[0])
         try:
-            await self._attend(stream)
+            link = await self._open(stream, visit)
+            self.connections += 1
+            try:
+                await self._attend(link, visit)
+            finally:
+                self.connections -= 1
         except (LinkError, PeerError) as error:
             logger.info("%s: %s", peer, error)
         finally:
+            self._door.leave(visit)
             stream.close()
 
-    async def _attend(self, stream: ByteStream) -> None:
-        """The opening handshake, answered in any case, and the handler if it led to a link."""
+    async def _open(self, stream: ByteStream, visit: Visit) -> Link:
+        """The opening handshake, answered in any case, within its deadline."""
         opening = self._policy.timeouts.opening
-        with CancelScope(deadline=current_time() + opening) as scope:
+        with anyio.move_on_after(opening):
             if self._ssl is not None:
                 stream = await secure(stream, self._ssl, hostname=None, server_side=True)
-            response, opened = await self._agree(stream)
-            self.connections += 1
-            try:
-                await send(stream, response)
-                link = Link(stream, opened, self._policy)
-                scope.deadline = math.inf
-                await self._handle(link)
-            finally:
-                self.connections -= 1
-        if scope.cancelled_caught:
-            raise DialError(f"no opening handshake within {opening:g} seconds")
+            response, opened = await self._agree(stream, visit)
+            await send(stream, response)
+            return Link(stream, opened, self._policy)
+        raise DialError(f"no opening handshake within {opening:g} seconds")
 
     def _handshake(self) -> ServerHandshake:
         return ServerHandshake(
@@ -203,7 +298,7 @@ class Listener:
             limits=self._policy.limits,
         )
 
-    async def _agree(self, stream: ByteStream) -> tuple[bytes, Opened]:
+    async def _agree(self, stream: ByteStream, visit: Visit) -> tuple[bytes, Opened]:
         """What the client asks for, and the answer to it. A refusal is sent here."""
         handshake = self._handshake()
         try:
@@ -214,32 +309,13 @@ class Listener:
         except Refusal as refusal:
             await _refuse(stream, refusal.response)
             raise
-        if self.connections < self._max_connections:
-            return agreed
-        why, headers = "too many connections", {"Retry-After": RETRY_AFTER}
-        await _refuse(stream, handshake.refuse(SERVICE_UNAVAILABLE, why, headers))
-        raise DialError(f"refused with {SERVICE_UNAVAILABLE}: {why}")
-
-    async def _handle(self, link: Link) -> None:
-        """Run the handler with the link kept alive under it, then close."""
-        code = CloseCode.GOING_AWAY  # unless the handler ends by itself
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(link.serve)
-                code = await self._call_handler(link)
-                group.cancel_scope.cancel()
-        finally:
-            with anyio.move_on_after(self._policy.timeouts.closing, shield=True):
-                await link.close(code)
-
-    async def _call_handler(self, link: Link) -> CloseCode:
-        try:
-            await self._handler(link)
-        except Exception as error:
-            if error is not link.ending:
-                logger.exception("the handler of %s failed", link.path.partition("?")[0])
-                return CloseCode.INTERNAL_ERROR
-        return CloseCode.NORMAL
+            await self._door.wait_turn(visit)
+        except TurnedAway as away:
+            headers = {"Retry-After": away.retry_after}
+            await _refuse(stream, handshake.refuse(away.status, away.why, headers))
+            raise
+        return agreed
 
 
 async def _refuse(stream: ByteStream, response: bytes) -> None:

@@ -32,6 +32,10 @@ class Traffic(Protocol):
         """The peer has taken in the first `position` messages."""
         ...
 
+    def finish(self) -> None:
+        """The link is going to be closed: write what is still to be said."""
+        ...
+
     def tick(self, now: float) -> float:
         """Do what is due now, and say when to come again."""
         ...

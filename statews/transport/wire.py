@@ -17,7 +17,7 @@ from ..errors import (
     PeerSilent,
     StatewsError,
 )
-from ..protocol.frames import Opcode, parse_close
+from ..protocol.frames import CloseCode, Opcode, parse_close
 from ..protocol.liveness import Liveness, Verdict
 from .eventloop import awake_time, loop_clock
 from .outgoing import LONG, Outgoing
@@ -123,6 +123,10 @@ class Wire:
         """Seconds that the last answered ping took; None if none was."""
         return self._liveness.round_trip
 
+    def limit_messages(self, size_bytes: int) -> None:
+        """Take in no longer message from now on; the peer that sends one is told 1009."""
+        self._decoder.limit = size_bytes
+
     def adopt(self, inbox: deque[Message]) -> None:
         """Put what came in, and what will, behind the messages of earlier links."""
         inbox.extend(self._decoder.inbox)
@@ -138,7 +142,11 @@ class Wire:
         """
         self.inbox = inbox
         self._sort = sort
-        self._inbox_bytes = sort(self._decoder.inbox)
+        self.call_owner()
+        try:
+            self._inbox_bytes = sort(self._decoder.inbox)
+        except FrameError as error:
+            self._refuse(error)
 
     @property
     def _has_room(self) -> bool:
@@ -149,6 +157,8 @@ class Wire:
 
     def _attend(self) -> None:
         """A caller is receiving: leave reading to callers for a while, and look again then."""
+        if self._sort is not None:
+            return  # what comes in is looked at first, whether anybody receives or not
         self._attended_until = until = self._clock() + ATTENDED
         if self._nap.deadline > until:  # noqa: PLR1730 - to set a deadline costs more than to look
             self._nap.deadline = until
@@ -186,14 +196,29 @@ class Wire:
             if decoder.controls:
                 self._take_controls()
         except FrameError as error:
-            if self.state is LinkState.OPEN:
-                self._put(self._encoder.close(error.close_code, str(error)))
-            self._end(error)
-        if self._sort is not None:
-            self._inbox_bytes = self._sort(decoder.inbox)
-        else:
+            self._refuse(error)
+        if self._sort is None:
             self._inbox_bytes = self._inbox_bytes + len(data) if self.inbox else 0
+        else:
+            try:
+                self._inbox_bytes = self._sort(decoder.inbox)
+            except FrameError as error:
+                self._refuse(error)
         self.wake_reader()
+
+    def _refuse(self, error: FrameError) -> None:
+        """The peer broke a rule: tell it which, and end the link."""
+        if self.state is LinkState.OPEN:
+            self._put(self._encoder.close(error.close_code, str(error)))
+        self._end(error)
+
+    def depart(
+        self, why: StatewsError, code: int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> None:
+        """End the link with a close frame, for a reason of our own."""
+        if self.state is LinkState.OPEN:
+            self._put(self._encoder.close(code, reason))
+        self._end(why)
 
     def wake_reader(self) -> None:
         """Have whoever waits for messages look, if there is one."""

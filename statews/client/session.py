@@ -1,0 +1,258 @@
+"""A client's session with a server that speaks `statews.v1`, across links.
+
+Where a server does not, the connection is a plain one, or fails, as `Resume` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..errors import SessionMissing, UsageError
+from ..protocol.envelope import SUBPROTOCOL, broke_session
+from ..protocol.session import (
+    Cursor,
+    Log,
+    Peer,
+    Result,
+    Ticket,
+    Welcome,
+    read_welcome,
+    write_hello,
+)
+from ..protocol.session.chain import start as start_chain
+from ..protocol.sync import Reset
+from .resume import OnMissing, Resume
+
+if TYPE_CHECKING:
+    from ..policy import Outbox
+    from ..transport.link import Link
+    from .intake import Intake
+    from .keeper import Keeper
+    from .spoken import Spoken
+
+__all__ = ["STREAM", "Gone", "Progress", "Session"]
+
+STREAM: Final = "session"  # the name of its gaps and resets
+
+
+class Progress:
+    """How far the application has come in one session. Its items in the feed refer to it.
+
+    Attributes:
+        cursor: of that session.
+        again: the number of a message that an earlier process may have handled; 0: of none.
+    """
+
+    __slots__ = ("_session", "again", "cursor")
+
+    name: Final = STREAM
+
+    @property
+    def position(self) -> object:
+        """What a later process resumes the session with."""
+        return self._session.record()
+
+    def __init__(self, session: Session, cursor: Cursor) -> None:
+        self._session = session
+        self.cursor: Cursor = cursor
+        self.again: int = 0
+
+    def handled(self, mark: object) -> None:
+        """The application is done with the next message, or was told of the next gap."""
+        if isinstance(mark, (str, bytes)):
+            is_due = self.cursor.handled(mark)
+        else:
+            assert isinstance(mark, Gone)  # noqa: S101 - nothing else is put into the feed
+            is_due = self.cursor.passed(mark.upto, mark.chain)
+        self._session.moved(self.cursor, is_due=is_due)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The mark of a gap."""
+
+    upto: int
+    chain: int
+
+
+class Session:
+    """A client's session, across links.
+
+    Attributes:
+        peer: this side of it.
+        ticket: what it is resumed with.
+        progress: how far the application has come.
+        result: what the last hello led to.
+    """
+
+    __slots__ = (
+        "_keeper",
+        "_link",
+        "_reset_because",
+        "_settings",
+        "_spoken",
+        "peer",
+        "progress",
+        "result",
+        "ticket",
+    )
+
+    def __init__(self, settings: Resume, outbox: Outbox, *, is_stored: bool) -> None:
+        self._settings = settings
+        self._keeper: Keeper | None = None
+        self.ticket: Ticket = Ticket()
+        # What is stored has its number at once: a later process must give it the same.
+        log = Log(outbox, is_numbered_at_once=is_stored)
+        self.peer: Peer = Peer(log, Cursor(settings.window))
+        self.progress: Progress = Progress(self, self.peer.cursor)
+        self.result: Result = Result.NEW
+        self._link: Link | None = None  # the one that the greetings were exchanged on
+        self._spoken: Spoken | None = None
+        self._reset_because: str | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is one to resume."""
+        return self.ticket.sid is not None
+
+    def is_on(self, link: Link) -> bool:
+        """Whether that link is one of a session."""
+        return self._link is link
+
+    async def begin(self, link: Link) -> None:
+        """Exchange greetings on a new link, if its server speaks `statews.v1`.
+
+        Raises:
+            SessionMissing: it does not, and has to.
+            SessionError: its welcome is none, or does not fit.
+            StatewsError: the link is over.
+
+        Cancellation: the link is of no further use.
+        """
+        self._link = None
+        if link.subprotocol != SUBPROTOCOL:
+            if self._settings.on_missing is OnMissing.FAIL:
+                raise SessionMissing(
+                    "the server does not speak statews.v1, and a session is wanted"
+                )
+            if self.is_alive:
+                self._forget("the server does not speak statews.v1 any more")
+            return
+        hello = self.ticket.hello(self.peer, self._settings.window, self._settings.auth)
+        await self._save()  # no later process may use this attempt's number again
+        link.write(write_hello(hello))
+        welcome = read_welcome(await link.receive())
+        why = self.ticket.judge(welcome, self.peer)
+        if why is not None:
+            self._forget(why)
+            raise broke_session(f"the server's session is not this one: {why}")
+        self.result = welcome.result
+        if welcome.result in (Result.NEW, Result.RESET):
+            self._start_over(welcome)
+        self.ticket.renew(welcome)
+        await self._save()  # the first frame proves the token, and retires the one before
+        self.peer.resume(welcome.position, welcome.window)
+        self._link = link
+
+    async def _save(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.save(self.progress)
+
+    def _start_over(self, welcome: Welcome) -> None:
+        log = self.peer.log
+        if welcome.was is not None and welcome.was <= log.last:
+            log.resume(welcome.was, welcome.window)
+        if self.is_alive:
+            self._forget(welcome.why or "the server does not know it any more")
+        chain = start_chain(welcome.sid)
+        log.chain = chain
+        self.peer.cursor.start_over(chain)
+
+    def _forget(self, why: str) -> None:
+        """The session is over: what was sent in it is in doubt, or is sent again in the next."""
+        self._reset_because = why
+        self.ticket.forget()
+        self.peer.log.start_over(0)
+        self.peer.cursor = Cursor(self._settings.window)
+        self.progress = Progress(self, self.peer.cursor)
+
+    def opened(self, spoken: Spoken, intake: Intake) -> None:
+        """The link counts as open."""
+        self._spoken = spoken
+        if self._reset_because is not None:
+            intake.note(Reset(stream=STREAM, key=None, reason=self._reset_because))
+            self._reset_because = None
+
+    def moved(self, cursor: Cursor, *, is_due: bool) -> None:
+        """The application has handled something of this session, or of one that is over."""
+        if self._keeper is None:
+            cursor.saved(cursor.rx, cursor.chain)
+            if is_due and self._spoken is not None and cursor is self.peer.cursor:
+                self._spoken.acknowledge_soon()
+
+    # What is stored.
+
+    def keep(self, keeper: Keeper) -> None:
+        """From now on, what the server is told has to be stored first."""
+        self._keeper = keeper
+
+    def record(self) -> object:
+        """What a later process resumes the session with, beside the messages in the outbox."""
+        ticket, cursor, log = self.ticket, self.peer.cursor, self.peer.log
+        return {
+            "sid": ticket.sid,
+            "tok": ticket.token,
+            "n": ticket.attempt,
+            "rx": cursor.rx,
+            "rc": cursor.chain,
+            "acknowledged": log.acknowledged,
+            "chain": log.chain,
+            "confirmed": log.confirmed,
+        }
+
+    def saved(self, position: object) -> None:
+        """This record is stored: what it says was handled may be acknowledged."""
+        match position:
+            case {"sid": sid, "rx": int(rx), "rc": int(chain)} if sid == self.ticket.sid:
+                self.peer.cursor.saved(rx, chain)
+                if self._spoken is not None:
+                    self._spoken.acknowledge_soon()
+            case _:
+                pass  # of a session that is over
+
+    def restore(self, position: object) -> None:
+        """Go on, in a new process, with the session of an earlier one.
+
+        Raises:
+            UsageError: this is no record of a session.
+        """
+        match position:
+            case {
+                "sid": str() | None as sid,
+                "tok": str() | None as token,
+                "n": int(attempt),
+                "rx": int(rx),
+                "rc": int(rx_chain),
+                "acknowledged": int(acknowledged),
+                "chain": int(chain),
+                "confirmed": int(confirmed),
+            }:
+                self.ticket = Ticket(sid=sid, token=token, attempt=attempt)
+                self.peer.cursor.start_over(rx_chain, rx=rx)
+                self.progress.again = rx + 1
+                log = self.peer.log
+                log.acknowledged = log.told = acknowledged
+                log.chain, log.confirmed = chain, confirmed
+            case _:
+                raise UsageError(f"the store holds a session that is none: {position!r:.200}")
+
+    @property
+    def redelivers(self) -> bool:
+        """Whether an earlier process may have handled the message that is being handled."""
+        return self.progress.again == self.peer.cursor.rx + 1
+
+    def lost(self) -> None:
+        """The link is gone."""
+        self._link = self._spoken = None
+        self.peer.suspend()

@@ -1,0 +1,136 @@
+"""A link on which a session is spoken: what goes out by it, and where what comes in goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import LinkClosed, StatewsError
+from ..protocol.codes import CloseCode
+from ..protocol.entry import Entry
+from ..protocol.session import Result
+from ..protocol.sync import Gap
+from ..transport.conversation import Conversation
+from .plain import DIRECT
+from .session import STREAM, Gone
+
+if TYPE_CHECKING:
+    from ..policy import Outbox
+    from ..protocol.envelope import GoAway
+    from ..protocol.frames import Message
+    from ..transport.link import Link
+    from .intake import Intake
+    from .receipts import Receipt
+    from .sender import Sender
+    from .session import Session
+
+__all__ = ["Spoken"]
+
+
+class Spoken:
+    """The sending half of a connection on one link of a session, and the host of what is said."""
+
+    __slots__ = ("_conversation", "_intake", "_sender", "_session", "_settings", "link")
+
+    def __init__(self, sender: Sender, session: Session, link: Link, settings: Outbox) -> None:
+        assert sender.intake is not None  # noqa: S101 - see `Settings.needs_intake`
+        self.link: Link = link
+        self._sender = sender
+        self._session = session
+        self._settings = settings
+        self._intake: Intake = sender.intake
+        self._conversation = Conversation(link, session.peer, self)
+
+    def start(self) -> None:
+        """The link is open: what waits goes out by it, before anything else."""
+        self._session.opened(self, self._intake)
+        self._intake.resumed(self.link, is_whole=self._session.result is Result.RESUMED)
+        self._conversation.start(self._intake.feed)
+        self._choose_way()
+        self._sender.wake()
+
+    # What goes out: see `Plain`.
+
+    def send_now(self, receipt: Receipt) -> bool:
+        """Write what is for this link alone."""
+        try:
+            self._conversation.write_volatile(receipt)
+        except StatewsError:
+            self._session.peer.suspend_volatile()
+        return True
+
+    def write(self, request: Message) -> None:
+        """Send what the connection itself has to say."""
+        self._conversation.write_volatile(Entry(request))
+
+    def refill(self) -> None:
+        """Write what waits, as far as there is room."""
+        self._conversation.refill()
+        self._choose_way()
+
+    def hurry(self) -> None:
+        """Somebody waits for an acknowledgement."""
+        self._conversation.hurry()
+
+    def acknowledge_soon(self) -> None:
+        """Something was handled."""
+        self._conversation.acknowledge_soon()
+
+    def look_at_limits(self) -> None:
+        """The limits, or those of the peer, are reached: look at each message from here on."""
+        self._sender.direct = None
+
+    def _choose_way(self) -> None:
+        """Write directly as long as nothing has to be looked at."""
+        log, settings = self._session.peer.log, self._settings
+        most = min(settings.messages, log.window.messages) - 1
+        most_bytes = min(settings.size_bytes, log.window.size_bytes) - DIRECT
+        log.bear(most, most_bytes)
+        is_within = len(log) <= most and log.size_bytes <= most_bytes
+        is_free = is_within and not log.has_waiting and self._sender.may_go_directly
+        self._sender.direct = self._conversation if is_free else None
+
+    # The host of the conversation.
+
+    @property
+    def durable(self) -> float:
+        """See `Host`."""
+        return self._sender.durable
+
+    def heard(self) -> None:
+        """See `Host`."""
+
+    def settled(self) -> None:
+        """See `Host`."""
+        self._conversation.refill()
+        self._choose_way()
+        self._sender.wake()
+
+    def held_bytes(self) -> int:
+        """See `Host`."""
+        # The window bounds what is held, so that the link is always read: acknowledgements and
+        # heartbeats get through to an application that is stuck.
+        return 0
+
+    def deliver(self, payload: Message, _seq: int, /) -> None:
+        """See `Sink`."""
+        self._intake.deliver(payload, self._session.progress)
+
+    def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
+        """See `Sink`."""
+        self._intake.deliver_unnumbered(payload, slot)
+
+    def lose(self, after: int, upto: int, chain: int) -> None:
+        """See `Sink`."""
+        gap = Gap(
+            stream=STREAM,
+            key=None,
+            after=after,
+            before=upto + 1,
+            reason="the server has not kept what was missed",
+        )
+        self._intake.note(gap, self._session.progress, Gone(upto, chain))
+
+    def go_away(self, order: GoAway) -> None:
+        """See `Sink`."""
+        why = f"{order.why} retry={order.least_ms}-{order.most_ms}".strip()
+        self.link.depart(LinkClosed(CloseCode.SERVICE_RESTART, why))

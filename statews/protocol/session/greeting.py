@@ -1,0 +1,286 @@
+"""Hello and welcome: the JSON of the first frame of each side, read and written.
+
+What comes in is checked to the last number here, so that nothing behind it has to doubt. Keys
+that nobody knows are passed over, which leaves room to extend.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeVar, cast
+
+from ..envelope import LARGEST, Greeting, broke_session, parse
+from ..plain import Message
+from .log import DEFAULT_WINDOW, Window
+
+__all__ = [
+    "LONGEST_HELLO",
+    "VERSION",
+    "Hello",
+    "Position",
+    "Result",
+    "Welcome",
+    "read_hello",
+    "read_welcome",
+    "write_hello",
+    "write_welcome",
+]
+
+VERSION: Final = 1
+LONGEST_HELLO: Final = 16 * 1024  # bytes
+LONGEST_NAME: Final = 128  # characters of a session's id or token
+MOST_RANGES: Final = 16  # of what is lost
+MOST_CHAIN: Final = 2**32 - 1
+
+Value = TypeVar("Value")
+
+
+class Result(str, Enum):
+    """What a hello leads to."""
+
+    NEW = "new"  # there was no session
+    RESUMED = "resumed"  # it goes on, and nothing was lost
+    GAP = "gap"  # it goes on, and what was lost is named
+    RESET = "reset"  # it is gone: this is a fresh one
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where one side of a session is.
+
+    Attributes:
+        rx: the number of the last message that it has handled.
+        chain: the check value of everything up to there.
+        first: the number of the first message that it has kept, or of the next one.
+        last: the highest number that it has given to a message. # first <= last + 1
+    """
+
+    rx: int = 0
+    chain: int = 0
+    first: int = 1
+    last: int = 0
+
+
+NOWHERE: Final = Position()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What a client says first.
+
+    Attributes:
+        sid: the session to resume; None: a new one is wanted.
+        token: what proves that it is the client's; None with `sid`.
+        attempt: rises with each hello of a session.
+        position: where the client is.
+        window: how much it may have unhandled.
+        auth: whatever the application wants to be known by, made of what JSON knows.
+    """
+
+    sid: str | None = None
+    token: str | None = None
+    attempt: int = 1
+    position: Position = NOWHERE
+    window: Window = DEFAULT_WINDOW
+    auth: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """What a server answers.
+
+    Attributes:
+        result: what became of the session.
+        sid: the session that goes on, or the new one.
+        token: what to prove oneself with the next time.
+        position: where the server is.
+        window: how much it may have unhandled.
+        lost: the first and last number of each range that the client will not get.
+        time_to_live: seconds for which the session is kept without a link.
+        largest: bytes of the longest message that the server takes.
+        was: the last number that the old session had handled, after a reset, if that is known.
+        why: the reason, in words, for people.
+    """
+
+    result: Result
+    sid: str
+    token: str
+    position: Position = NOWHERE
+    window: Window = DEFAULT_WINDOW
+    lost: tuple[tuple[int, int], ...] = ()
+    time_to_live: float = 0.0
+    largest: int = LARGEST
+    was: int | None = None
+    why: str | None = None
+
+
+def write_hello(hello: Hello) -> str:
+    """The frame of a hello."""
+    content: dict[str, object] = {"v": VERSION}
+    if hello.sid is not None:
+        content |= {"sid": hello.sid, "tok": hello.token}
+    content |= {"n": hello.attempt, **_write_position(hello.position)}
+    content["win"] = [hello.window.messages, hello.window.size_bytes]
+    if hello.auth is not None:
+        content["auth"] = hello.auth
+    return f"H{json.dumps(content, separators=(',', ':'))}"
+
+
+def write_welcome(welcome: Welcome) -> str:
+    """The frame of a welcome."""
+    content: dict[str, object] = {"v": VERSION, "r": welcome.result.value}
+    content |= {"sid": welcome.sid, "tok": welcome.token, **_write_position(welcome.position)}
+    content |= {
+        "lost": [list(each) for each in welcome.lost],
+        "win": [welcome.window.messages, welcome.window.size_bytes],
+        "ttl": round(welcome.time_to_live),
+        "max": welcome.largest,
+    }
+    if welcome.was is not None:
+        content["was"] = {"rx": welcome.was}
+    if welcome.why is not None:
+        content["why"] = welcome.why
+    return f"W{json.dumps(content, separators=(',', ':'))}"
+
+
+def _write_position(position: Position) -> dict[str, object]:
+    tx = [position.first, position.last]
+    return {"rx": position.rx, "rc": position.chain, "tx": tx}
+
+
+def read_hello(message: Message) -> Hello:
+    """The hello that a message is.
+
+    Raises:
+        SessionError: it is none.
+    """
+    fields = _Fields("hello", "H", message)
+    sid = fields.read("sid", _name, None)
+    token = fields.read("tok", _name, None)
+    if (sid is None) is not (token is None):
+        raise broke_session("the peer sent a hello with one of sid and tok, and not the other")
+    return Hello(
+        sid=sid,
+        token=token,
+        attempt=fields.read("n", _natural, 1),
+        position=fields.position(),
+        window=fields.read("win", _window, DEFAULT_WINDOW),
+        auth=fields.content.get("auth"),
+    )
+
+
+def read_welcome(message: Message) -> Welcome:
+    """The welcome that a message is.
+
+    Raises:
+        SessionError: it is none.
+    """
+    fields = _Fields("welcome", "W", message)
+    return Welcome(
+        result=fields.read("r", Result),
+        sid=fields.read("sid", _name),
+        token=fields.read("tok", _name),
+        position=fields.position(),
+        window=fields.read("win", _window, DEFAULT_WINDOW),
+        lost=fields.read("lost", _ranges, ()),
+        time_to_live=fields.read("ttl", _natural, 0),
+        largest=fields.read("max", _natural, LARGEST),
+        was=fields.read("was", _handled, None),
+        why=fields.read("why", _text, None),
+    )
+
+
+class _Fields:
+    """The content of a greeting, read field by field."""
+
+    def __init__(self, what: str, kind: str, message: Message) -> None:
+        if len(message) > LONGEST_HELLO:
+            raise broke_session(f"the peer sent a {what} of over {LONGEST_HELLO} bytes")
+        frame = parse(message)
+        if not isinstance(frame, Greeting) or frame.kind != kind:
+            raise broke_session(f"the peer did not begin with its {what}, but with another frame")
+        self._what = what
+        try:
+            content: object = json.loads(frame.text)
+        except (ValueError, RecursionError) as error:
+            raise broke_session(f"the peer sent a {what} that is not JSON") from error
+        if not isinstance(content, dict):
+            raise broke_session(f"the peer sent a {what} that is no JSON object")
+        self.content = cast("Mapping[str, object]", content)
+        if self.content.get("v") != VERSION:
+            version: object = self.content.get("v")
+            raise broke_session(
+                f"the peer sent a {what} of version {version!r:.20}, not {VERSION}"
+            )
+
+    def read(self, name: str, check: Callable[[object], Value], *default: Value) -> Value:
+        """One field. One that may be absent may be null as well."""
+        value = self.content.get(name)
+        if value is None and default:
+            return default[0]
+        try:
+            return check(value)
+        except (TypeError, ValueError) as error:
+            text = f"the peer sent a {self._what} whose {name!r} is {value!r:.100}"
+            raise broke_session(text) from error
+
+    def position(self) -> Position:
+        """The fields that say where the peer is."""
+        first, last = self.read("tx", _pair, (1, 0))
+        if first < 1 or first > last + 1:
+            raise broke_session(f"the peer sent a {self._what} with messages {first} to {last}")
+        chain = self.read("rc", _natural, 0)
+        return Position(
+            rx=self.read("rx", _natural, 0), chain=min(chain, MOST_CHAIN), first=first, last=last
+        )
+
+
+def _natural(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        raise ValueError(value)
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _name(value: object) -> str:
+    text = _text(value)
+    if not (text.isascii() and text.isprintable() and 0 < len(text) <= LONGEST_NAME):
+        raise ValueError(value)
+    return text
+
+
+def _pair(value: object) -> tuple[int, int]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    low, high = cast("list[object]", value)
+    return _natural(low), _natural(high)
+
+
+def _window(value: object) -> Window:
+    messages, size_bytes = _pair(value)
+    return Window(messages, size_bytes)
+
+
+def _ranges(value: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    ranges = cast("list[object]", value)
+    if len(ranges) > MOST_RANGES:
+        raise ValueError(value)
+    return tuple(map(_pair, ranges))
+
+
+def _handled(value: object) -> int:
+    if not isinstance(value, dict):
+        raise TypeError(value)
+    return _natural(cast("Mapping[str, object]", value).get("rx"))

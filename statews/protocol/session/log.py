@@ -1,0 +1,180 @@
+"""What one side of a session has sent, and the other side has not handled yet.
+
+A queue whose entries have numbers that outlive the link: the first entry has the number
+`acknowledged + 1`. A client numbers a message when it is first written, so that it may still
+expire or be replaced before; a server when it is sent, so that its client learns of each that
+was dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ...errors import UsageError
+from ..entry import DROPPED, QUEUED, Entry
+from ..envelope import broke_session
+from ..outbox import Queue
+from .chain import advance
+
+if TYPE_CHECKING:
+    from ...policy import Outbox
+
+__all__ = ["DEFAULT_WINDOW", "Log", "Window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How much a peer may have unhandled. One message may always be on its way.
+
+    Attributes:
+        messages: at least 1.
+        size_bytes: of their payloads, at least 1.
+    """
+
+    messages: int = 1024
+    size_bytes: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name in ("messages", "size_bytes"):
+            value: object = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UsageError(f"Window.{name} must be a whole number above 0, got {value!r}")
+
+
+DEFAULT_WINDOW: Final = Window()
+
+
+class Log(Queue):
+    """The sending half of a session.
+
+    Args:
+        settings: the limits, and what happens at them.
+        is_numbered_at_once: whether a message has its number before it is written.
+
+    Attributes:
+        chain: the check value of everything up to `acknowledged`.
+        confirmed: the highest number that the peer has handled. # confirmed <= acknowledged
+        told: the highest number that the present link knows of.
+        window: how much the peer lets us send ahead.
+    """
+
+    __slots__ = ("_waiting_bytes", "chain", "confirmed", "told", "window")
+
+    def __init__(self, settings: Outbox, *, is_numbered_at_once: bool = False) -> None:
+        super().__init__(settings)
+        self.numbered: float = math.inf if is_numbered_at_once else 0
+        self.chain: int = 0
+        self.confirmed: int = 0
+        self.told: int = 0
+        self.window: Window = DEFAULT_WINDOW
+        self._waiting_bytes = 0
+
+    @property
+    def first(self) -> int:
+        """The number of the first message that is kept, or of the next one if none is."""
+        return self.acknowledged + 1
+
+    @property
+    def last(self) -> int:
+        """The highest number that was given to a message; 0 if none was."""
+        return self.acknowledged + self.fixed
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the peer has room for the next message."""
+        written, window = self.written, self.window
+        if not written:
+            return True
+        flight = self.size_bytes - self._waiting_bytes
+        return (
+            written < window.messages and flight + self.entries[written].size <= window.size_bytes
+        )
+
+    def chain_at(self, seq: int) -> int | None:
+        """The check value of everything up to `seq`; None if that is not known (any more)."""
+        if not self.acknowledged <= seq <= self.last:
+            return None
+        kept = self.entries[: seq - self.acknowledged]
+        return advance(self.chain, (entry.message for entry in kept))
+
+    # In and out.
+
+    def _append(self, entry: Entry) -> None:
+        super()._append(entry)
+        self._waiting_bytes += entry.size
+
+    def _take_out(self, index: int) -> Entry:
+        if index >= self.written:
+            self._waiting_bytes -= self.entries[index].size
+        if index < self.fixed:
+            # In numbers there are no holes but at the front, and that one is told of.
+            assert index == 0  # noqa: S101
+            self.chain = advance(self.chain, (self.entries[0].message,))
+            if not self.written:
+                self.acknowledged += 1  # else the queue counts it
+            if self.numbered < math.inf:
+                self.numbered = max(0, self.numbered - 1)
+        return super()._take_out(index)
+
+    def wrote(self, entry: Entry) -> None:
+        """What `next_waiting` gave was handed to the link."""
+        super().wrote(entry)
+        self._waiting_bytes -= entry.size
+        self.told = self.position
+
+    def acknowledge(self, position: int) -> int:
+        """The peer has handled everything up to `position`; how many messages that settles.
+
+        Raises:
+            SessionError: it was never sent that much.
+        """
+        if position > max(self.position, self.told):
+            raise broke_session(f"the peer acknowledged {position}, which it was not sent")
+        self.confirmed = max(self.confirmed, position)
+        self.told = max(self.told, position)
+        count = position - self.acknowledged
+        if count <= 0:
+            return 0
+        self.chain = advance(self.chain, (entry.message for entry in self.entries[:count]))
+        if self.numbered < math.inf:
+            self.numbered = max(0, self.numbered - count)
+        return super().acknowledge(position)
+
+    # The link comes and goes.
+
+    def drop(self, upto: int) -> None:
+        """Keep nothing up to that number; the peer will be told what it has not got."""
+        while self.entries and self.acknowledged < upto:
+            self._take_out(0).give_up(DROPPED, "it was kept for as long as it was to be")
+
+    def suspend(self) -> None:
+        """The link is lost, and the session is not: what was written waits for the next one."""
+        for entry in self.entries[: self.written]:
+            entry.move(QUEUED)
+        self.numbered = max(self.numbered, self.written)
+        self.written = 0
+        self._waiting_bytes = self.size_bytes
+
+    def resume(self, rx: int, window: Window) -> None:
+        """A link is open on whose other end everything up to `rx` was handled."""
+        self.window = window
+        self.told = rx
+        self.written = max(0, rx - self.acknowledged)
+        self.acknowledge(rx)
+        self._waiting_bytes = self.size_bytes
+
+    def skip(self) -> tuple[int, int] | None:
+        """What the peer has to be told before the next message: up to where all is gone."""
+        if self.told >= self.acknowledged or self.written:
+            return None
+        self.told = self.acknowledged
+        return self.acknowledged, self.chain
+
+    def start_over(self, chain: int) -> None:
+        """A new session: what was sent in the old one is in doubt, or gets a new number."""
+        self.chain, self.confirmed, self.told = chain, 0, 0
+        self.written, self.numbered = self.fixed, 0
+        self._waiting_bytes = 0
+        self.lose_link()

@@ -1,0 +1,254 @@
+"""One side of a session, without I/O: what both the client and the server are.
+
+What it sends is in its log, what it receives is counted by its cursor. It outlives the links;
+`resume` begins a new one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from typing_extensions import assert_never
+
+from ..entry import ACKNOWLEDGED, IN_DOUBT, WRITTEN, Entry
+from ..envelope import (
+    Acknowledgement,
+    Answer,
+    GoAway,
+    Greeting,
+    Question,
+    Reliable,
+    Skip,
+    Slot,
+    Volatile,
+    broke_session,
+    parse,
+    write_acknowledgement,
+    write_answer,
+    write_question,
+    write_reliable,
+    write_skip,
+    write_slot,
+    write_volatile,
+)
+from .greeting import Position
+
+if TYPE_CHECKING:
+    from ..envelope import Frame
+    from ..plain import Message
+    from .cursor import Cursor
+    from .log import Log, Window
+
+__all__ = ["Peer", "Sink"]
+
+_NO_SLOTS: Final[dict[str, Message]] = {}  # one for all that have none, and never changed
+MOST_SLOTS: Final = 1024
+MOST_VOLATILE: Final = 256  # whose arrival is not known, before the peer is asked
+
+
+class Sink(Protocol):
+    """Where a peer puts what is for the application."""
+
+    def deliver(self, payload: Message, seq: int, /) -> None:
+        """The message with this number."""
+        ...
+
+    def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
+        """A volatile message, or the latest value of a slot."""
+        ...
+
+    def lose(self, after: int, upto: int, chain: int) -> None:
+        """Everything behind `after` up to `upto` is lost."""
+        ...
+
+    def go_away(self, order: GoAway) -> None:
+        """The peer wants the link to end, and says when to come back."""
+        ...
+
+
+class Peer:
+    """One side of a session, across links.
+
+    Attributes:
+        log: what was sent and not handled.
+        cursor: what was received.
+        replies: frames that are to be written now, in order.
+        is_asked: whether a question is on its way that was not answered.
+    """
+
+    __slots__ = ("_asked", "_fresh", "_slots", "_volatile", "cursor", "is_asked", "log", "replies")
+
+    def __init__(self, log: Log, cursor: Cursor) -> None:
+        self.log: Log = log
+        self.cursor: Cursor = cursor
+        self.replies: list[Message] = []
+        self.is_asked: bool = False
+        self._slots: dict[str, Message] = _NO_SLOTS  # the newest value of each
+        self._fresh: dict[str, Message] = _NO_SLOTS  # those that this link has not seen
+        self._volatile: list[Entry] = []
+        self._asked = 0  # how many volatile messages went before the question
+
+    # The link comes and goes.
+
+    def greet(self) -> Position:
+        """Where this side is, for its greeting; what comes in on that link goes on from there."""
+        log, cursor = self.log, self.cursor
+        cursor.resume()
+        return Position(rx=cursor.safe, chain=cursor.safe_chain, first=log.first, last=log.last)
+
+    def resume(self, other: Position, window: Window) -> None:
+        """A link is open, on whose other end the peer is where it said."""
+        self.log.resume(other.rx, window)
+        self._fresh = dict(self._slots) if self._slots else _NO_SLOTS
+
+    def suspend(self) -> None:
+        """The link is lost."""
+        self.log.suspend()
+        self.replies.clear()
+        self.is_asked = False
+        self.suspend_volatile()
+
+    def suspend_volatile(self) -> None:
+        """What was for the link alone is gone with it."""
+        volatile, self._volatile, self._asked = self._volatile, [], 0
+        for entry in volatile:
+            entry.move(IN_DOUBT, "its link was lost before the peer had confirmed it")
+
+    # What comes in.
+
+    def take(self, arrived: deque[Message], sink: Sink) -> bool:
+        """Take in frames; whether some of what was sent is settled by them.
+
+        Raises:
+            SessionError: one of them is not right. Those before it are taken in.
+        """
+        cursor, before = self.cursor, self.log.acknowledged
+        has_settled = False
+        while arrived:
+            message = arrived.popleft()
+            expected = cursor.expected
+            # Nearly all frames are this one, and to parse it costs as much as all the rest.
+            if type(message) is str:
+                head, _, payload = message.partition(";")
+                if head == f"M{expected}":
+                    if cursor.take(expected, payload):
+                        sink.deliver(payload, expected)
+                    continue
+            frame = parse(message)
+            if frame is not None:
+                has_settled |= self._take(frame, sink)
+        return has_settled or self.log.acknowledged > before
+
+    def _take(self, frame: Frame, sink: Sink) -> bool:
+        match frame:
+            case Skip(upto, chain):
+                lost = self.cursor.skip(upto)
+                if lost is not None:
+                    sink.lose(lost[0] - 1, upto, chain)
+                return False
+            case GoAway():
+                sink.go_away(frame)
+                return False
+            case Greeting():
+                raise broke_session("the peer sent a second greeting")
+            case _:
+                if frame.ack is not None:
+                    self.log.acknowledge(frame.ack)
+                return self._take_acknowledging(frame, sink)
+
+    def _take_acknowledging(
+        self, frame: Reliable | Slot | Volatile | Acknowledgement | Question | Answer, sink: Sink
+    ) -> bool:
+        match frame:
+            case Reliable(seq, _, payload):
+                if self.cursor.take(seq, payload):
+                    sink.deliver(payload, seq)
+            case Slot(name, _, payload):
+                sink.deliver_unnumbered(payload, name)
+            case Volatile(_, payload):
+                sink.deliver_unnumbered(payload, None)
+            case Acknowledgement():
+                pass
+            case Question():
+                self.replies.append(write_answer(self.cursor.acknowledge()))
+            case Answer():
+                return self._answered()
+            case _:
+                assert_never(frame)
+        return False
+
+    def _answered(self) -> bool:
+        """What went before the question has arrived."""
+        self.is_asked = False
+        count, self._asked = self._asked, 0
+        settled, self._volatile = self._volatile[:count], self._volatile[count:]
+        for entry in settled:
+            entry.move(ACKNOWLEDGED)
+        return bool(settled)
+
+    # What goes out.
+
+    def next_frame(self, now: float, upto: float) -> Message | None:
+        """What is to be written next, of what waits; None: nothing is, or the window is full.
+
+        Args:
+            now: for what may expire.
+            upto: no message with a higher place in the store; see `Terms.number`.
+        """
+        if self.replies:
+            return self.replies.pop(0)
+        if self._fresh:
+            name = next(iter(self._fresh))
+            return write_slot(name, self.cursor.acknowledge(), self._fresh.pop(name))
+        log = self.log
+        skipped = log.skip()
+        if skipped is not None:
+            return write_skip(*skipped)
+        if not log.has_waiting or not log.may_write:
+            return None
+        entry = log.next_waiting(now)
+        if entry is None or entry.terms.number > upto:
+            return None
+        log.wrote(entry)
+        return write_reliable(log.position, self.cursor.acknowledge(), entry.message)
+
+    def write_direct(self, message: Message) -> Message:
+        """The frame of a message that goes out at once; then `Log.track` it."""
+        log = self.log
+        return write_reliable(
+            log.acknowledged + log.written + 1, self.cursor.acknowledge(), message
+        )
+
+    def write_volatile(self, entry: Entry) -> Message:
+        """The frame of a message that is for this link alone."""
+        entry.state, entry.attempts = WRITTEN, 1
+        self._volatile.append(entry)
+        if len(self._volatile) - self._asked >= MOST_VOLATILE:
+            self.ask()
+        return write_volatile(self.cursor.acknowledge(), entry.message)
+
+    def set_slot(self, name: str, payload: Message) -> bool:
+        """Have the peer told the latest value of a slot; False: there are too many slots."""
+        if self._slots is _NO_SLOTS:
+            self._slots, self._fresh = {}, {}
+        elif name not in self._slots and len(self._slots) >= MOST_SLOTS:
+            return False
+        self._slots[name] = self._fresh[name] = payload
+        return True
+
+    def acknowledgement(self) -> Message | None:
+        """The frame that acknowledges what was handled; None if there is nothing new."""
+        ack = self.cursor.acknowledge()
+        return None if ack is None else write_acknowledgement(ack)
+
+    def ask(self) -> None:
+        """Have a question written, unless one is on its way."""
+        if not self.is_asked:
+            self.is_asked, self._asked = True, len(self._volatile)
+            self.replies.append(write_question(self.cursor.acknowledge()))
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether something may be there to write."""
+        return bool(self.replies or self._fresh or self.log.has_waiting)

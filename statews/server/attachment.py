@@ -1,0 +1,123 @@
+"""A link of a session, on the server: what goes out by it, and where what comes in goes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from ..errors import LinkClosed, StatewsError
+from ..protocol.entry import Entry
+from ..protocol.envelope import write_go_away
+from ..protocol.sync import Gap
+from ..transport.conversation import Conversation
+
+if TYPE_CHECKING:
+    from ..protocol.admission import Hint
+    from ..protocol.envelope import GoAway
+    from ..protocol.frames import Message
+    from ..transport.link import Link
+    from .session import Session
+
+__all__ = ["Attachment"]
+
+NO_INBOX: Final[deque[Message]] = deque()  # nobody receives from the link itself
+
+
+class Attachment:
+    """A session and its link, for as long as that is up.
+
+    Attributes:
+        link: the link.
+    """
+
+    __slots__ = ("_conversation", "_session", "link")
+
+    def __init__(self, session: Session, link: Link) -> None:
+        self.link: Link = link
+        self._session = session
+        self._conversation = Conversation(link, session.peer, self)
+
+    def start(self) -> None:
+        """What waits goes out, and what comes in is taken in."""
+        self._conversation.start(NO_INBOX)
+
+    # What goes out.
+
+    def refill(self) -> None:
+        """Write what waits, as far as there is room."""
+        self._conversation.refill()
+
+    async def wait_room(self) -> None:
+        """Return when the link may have more, or is over."""
+        if not self.link.may_write:
+            await self.link.wait_room()
+
+    def write_volatile(self, message: Message) -> bool:
+        """Write what is for this link alone; whether there was room for it."""
+        try:
+            if self.link.may_write:
+                self._conversation.write_volatile(Entry(message))
+                return True
+        except StatewsError:
+            pass  # it is over, and whoever serves it learns so
+        return False
+
+    def hurry(self) -> None:
+        """Somebody waits for an acknowledgement."""
+        self._conversation.hurry()
+
+    def acknowledge_soon(self) -> None:
+        """Something was handled."""
+        self._conversation.acknowledge_soon()
+
+    def leave(self, code: int, reason: str) -> None:
+        """Close the link."""
+        self._conversation.finish()
+        self.link.depart(LinkClosed(code, reason), code, reason)
+
+    def send_away(self, hint: Hint, why: str) -> None:
+        """Have the client leave, and come back at a time of its own."""
+        try:
+            self.link.write(write_go_away(*hint.milliseconds, why))
+        except StatewsError:
+            return  # it is leaving
+
+    # The host of the conversation.
+
+    @property
+    def durable(self) -> float:
+        """See `Host`."""
+        return self._session.durable
+
+    def heard(self) -> None:
+        """See `Host`."""
+        session = self._session
+        if session.credentials.issued is not None:
+            session.credentials.prove()
+            session.changed()
+
+    def settled(self) -> None:
+        """See `Host`."""
+        self._session.settled()
+
+    def held_bytes(self) -> int:
+        """See `Host`."""
+        return 0  # the window bounds it
+
+    def deliver(self, payload: Message, seq: int, /) -> None:
+        """See `Sink`."""
+        self._session.inbox.put(payload, seq)
+
+    def deliver_unnumbered(self, payload: Message, _slot: str | None, /) -> None:
+        """See `Sink`."""
+        self._session.inbox.put(payload)
+
+    def lose(self, after: int, upto: int, chain: int) -> None:
+        """See `Sink`."""
+        reason = "the client has dropped them"
+        gap = Gap(stream="session", key=None, after=after, before=upto + 1, reason=reason)
+        self._session.inbox.put(gap, upto, chain)
+
+    def go_away(self, order: GoAway) -> None:
+        """See `Sink`."""
+        del order  # a server stays where it is

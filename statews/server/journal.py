@@ -1,0 +1,285 @@
+"""All sessions of a server, and what a store keeps of them.
+
+Without a store, all is in memory. With one, it is in memory as well, and the store follows: what
+a peer is told, the store knows. Records are JSON, messages are streams named after sessions.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Final, cast
+
+from anyio import CancelScope, Event, sleep
+
+from ..errors import StoreCorruptError, StoreError
+from ..protocol.entry import Entry, Terms
+from ..protocol.session import Credentials, Cursor, Log, Peer
+from ..store.base import Stored
+from .session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..policy import AtLimit
+    from ..store.base import Contents, OutboxStore
+    from .settings import SessionLimits
+
+__all__ = ["Journal", "Tombstone"]
+
+PAUSE: Final = 0.02  # seconds between two commits of what nobody waits for
+TOMBSTONES: Final = 10_000  # sessions that are over, and whose last position is remembered
+
+logger: Final = logging.getLogger("statews.server")
+
+
+class Tombstone:
+    """What is remembered of a session that is over."""
+
+    __slots__ = ("credentials", "rx")
+
+    def __init__(self, credentials: Credentials, rx: int) -> None:
+        self.credentials: Credentials = credentials
+        self.rx: int = rx
+
+
+class Journal:
+    """The sessions, in memory and in the store.
+
+    Args:
+        limits: of each session, and of all together.
+        store: where they outlive the process, if they do.
+
+    Attributes:
+        sessions: all that are not over, by id.
+        tombstones: the last ones that are, by id.
+        away: those without a link, and when they expire, the first first.
+        size_bytes: what all logs together hold.
+    """
+
+    def __init__(self, limits: SessionLimits, store: OutboxStore | None) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.tombstones: dict[str, Tombstone] = {}
+        self.away: dict[Session, float] = {}
+        self.size_bytes: int = 0
+        self._limits = limits
+        self._outbox = limits.outbox
+        self._store = store
+        self._noted: set[Session] = set()
+        self._moved = Event()
+        self._on_over: Callable[[Session], None] = _nothing
+
+    @property
+    def at_limit(self) -> AtLimit:
+        """See `SessionLimits`."""
+        return self._limits.at_limit
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether there is a store."""
+        return self._store is not None
+
+    # Sessions begin and end.
+
+    def new(self, sid: str, credentials: Credentials, chain: int) -> Session:
+        """Begin a session. What its client knows of it has to be saved first."""
+        peer = Peer(
+            Log(self._outbox, is_numbered_at_once=True), Cursor(self._limits.window, chain=chain)
+        )
+        peer.log.chain = chain
+        session = Session(sid, credentials, peer, self)
+        self.sessions[sid] = session
+        self.note(session)
+        return session
+
+    def end(self, session: Session, event: str = "ended") -> None:
+        """A session is over: both the memory and the store forget it."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        session.over(event)
+        self.size_bytes -= session.counted_bytes
+        self.away.pop(session, None)
+        self._noted.discard(session)
+        self._bury(session)
+        if self._store is not None:
+            self._store.forget(session.id)
+            self._moved.set()
+        self._on_over(session)
+
+    def _bury(self, session: Session) -> None:
+        self.tombstones[session.id] = Tombstone(session.credentials, session.peer.cursor.rx)
+        if len(self.tombstones) > TOMBSTONES:
+            del self.tombstones[next(iter(self.tombstones))]
+
+    def on_over(self, call: Callable[[Session], None]) -> None:
+        """Have this called with each session that is over."""
+        self._on_over = call
+
+    # What a session wants kept.
+
+    def add(self, session: Session, entry: Entry) -> None:
+        """A message is in the log of a session."""
+        if self._store is not None:
+            message, number = entry.message, entry.terms.number
+            self._store.add(Stored(number=number, message=message, stream=session.id))
+        self.settled(session)
+        if self.size_bytes > self._limits.total_bytes:
+            self._make_room()
+
+    def settled(self, session: Session) -> None:
+        """Some messages of a session may not have to be kept any more."""
+        log = session.peer.log
+        self.size_bytes += log.size_bytes - session.counted_bytes
+        session.counted_bytes = log.size_bytes
+        if self._store is not None and log.settled:
+            settled, log.settled = log.settled, []
+            self._store.remove(settled, stream=session.id)
+            self.note(session)
+
+    def _make_room(self) -> None:
+        """All logs together are too long: the client that is away for longest loses some."""
+        for session in self.away:
+            if self.size_bytes <= self._limits.total_bytes:
+                return
+            self._drop(session, session.peer.log.last)
+
+    def _drop(self, session: Session, upto: int) -> None:
+        session.peer.log.drop(upto)
+        self.settled(session)
+
+    def sweep(self) -> None:
+        """Drop what was here at the last sweep already, of clients that are away."""
+        for session in self.away:
+            self._drop(session, session.kept_upto)
+            session.kept_upto = session.peer.log.last
+
+    def note(self, session: Session) -> None:
+        """Something of a session has changed. To save it is not urgent."""
+        if self._store is not None:
+            self._noted.add(session)
+            self._moved.set()
+
+    async def save(self, session: Session) -> None:
+        """Return when everything of a session is stored.
+
+        Raises:
+            StoreError: it is not.
+        """
+        if self._store is not None:
+            self._noted.add(session)
+            await self._commit(self._store)
+
+    async def _commit(self, store: OutboxStore) -> None:
+        noted, self._noted = self._noted, set()
+        for session in noted:
+            store.save_position(session.id, json.dumps(_record(session)))
+        await store.commit()
+
+    # The store comes and goes.
+
+    async def open(self) -> None:
+        """Restore what an earlier process kept.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        if self._store is not None:
+            contents = await self._store.open()
+            try:
+                self._restore(contents)
+            except (KeyError, TypeError, ValueError) as error:
+                await self._store.close()
+                text = f"the store holds a session that is none: {error!r}"
+                raise StoreCorruptError("", text) from error
+
+    def _restore(self, contents: Contents) -> None:
+        for sid, text in contents.positions.items():
+            record = cast("Mapping[str, object]", json.loads(text))
+            self.sessions[sid] = _session(sid, _Reader(record), self._limits, self)
+        for stored in contents.messages:
+            session = self.sessions.get(stored.stream)
+            if session is not None and stored.number == session.peer.log.last + 1:
+                session.restore(Entry(stored.message, Terms(number=stored.number)))
+                self.settled(session)
+
+    async def run(self) -> None:
+        """Commit what nobody waits for, now and then, until cancelled."""
+        while self._store is not None:
+            await self._moved.wait()
+            self._moved = Event()
+            try:
+                await self._commit(self._store)
+            except StoreError as error:
+                logger.error("the store failed: %s", error)  # noqa: TRY400 - no bug of ours
+            await sleep(PAUSE)
+
+    async def close(self) -> None:
+        """Commit what is noted, and release the store."""
+        if self._store is not None:
+            with CancelScope(shield=True):  # the disk's own pace
+                try:
+                    await self._commit(self._store)
+                    await self._store.close()
+                except StoreError as error:
+                    logger.error("the store failed: %s", error)  # noqa: TRY400
+
+
+def _nothing(_: Session) -> None:
+    """Nobody wants to know."""
+
+
+def _record(session: Session) -> dict[str, object]:
+    """What a later process has to know of a session, beside its messages."""
+    credentials, log, cursor = session.credentials, session.peer.log, session.peer.cursor
+    issued = credentials.issued
+    return {
+        "principal": credentials.principal,
+        "n": credentials.attempt,
+        "current": credentials.current.hex(),
+        "issued": None if issued is None else issued.hex(),
+        "rx": cursor.rx,
+        "rc": cursor.chain,
+        "acknowledged": log.acknowledged,
+        "chain": log.chain,
+        "confirmed": log.confirmed,
+    }
+
+
+def _session(sid: str, read: _Reader, limits: SessionLimits, journal: Journal) -> Session:
+    """The session that a record was made of."""
+    issued = read.maybe_text("issued")
+    credentials = Credentials(
+        principal=read.maybe_text("principal"),
+        attempt=read.number("n"),
+        current=bytes.fromhex(read.text("current")),
+        issued=None if issued is None else bytes.fromhex(issued),
+    )
+    log = Log(limits.outbox, is_numbered_at_once=True)
+    log.acknowledged = log.told = read.number("acknowledged")
+    log.chain, log.confirmed = read.number("chain"), read.number("confirmed")
+    cursor = Cursor(limits.window, rx=read.number("rx"), chain=read.number("rc"))
+    session = Session(sid, credentials, Peer(log, cursor), journal)
+    session.inbox.again_upto = cursor.rx + 1  # it may have been in the middle of the next one
+    return session
+
+
+class _Reader:
+    """A record, read field by field."""
+
+    def __init__(self, record: Mapping[str, object]) -> None:
+        self._record = record
+
+    def number(self, name: str) -> int:
+        value = self._record[name]
+        if not isinstance(value, int):
+            raise TypeError(name)
+        return value
+
+    def text(self, name: str) -> str:
+        value = self._record[name]
+        if not isinstance(value, str):
+            raise TypeError(name)
+        return value
+
+    def maybe_text(self, name: str) -> str | None:
+        return None if self._record[name] is None else self.text(name)

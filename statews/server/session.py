@@ -1,0 +1,376 @@
+"""A session as its handler sees it: one object across any number of links."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from anyio import Event as Signal
+from anyio import current_time
+
+from ..errors import (
+    BusyError,
+    ConnectionClosed,
+    OutboxFullError,
+    UsageError,
+)
+from ..lifecycle import SessionState, fire_session
+from ..policy import AtLimit
+from ..protocol.codes import CloseCode
+from ..protocol.entry import Entry, Terms
+from ..protocol.envelope import is_slot
+from ..protocol.sync import Gap
+from .attachment import Attachment
+from .inbox import Inbox
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..protocol.admission import Hint
+    from ..protocol.frames import Message
+    from ..protocol.session import Credentials, Hello, Peer
+    from ..transport.link import Link
+    from .inbox import Event
+    from .journal import Journal
+
+__all__ = ["Events", "Session"]
+
+
+class Session:
+    """One client, across links. The handler of `serve` gets it, and others may send to it.
+
+    One task at a time may receive; any number may send.
+
+    Attributes:
+        id: public, and the same for as long as the session lasts.
+        state: whether a link of the client is up, or why none will be.
+        credentials: what the client resumes it with.
+        peer: this side of it.
+        links: how many there were; what an older one still says is not heard.
+        counted_bytes: what its log holds, as far as the server has counted.
+        kept_upto: the number of the last message when the server last looked.
+        context: yours, for whatever belongs to the session in this process.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_attachment",
+        "_durable",
+        "_inbox",
+        "_journal",
+        "_room",
+        "context",
+        "counted_bytes",
+        "credentials",
+        "id",
+        "kept_upto",
+        "links",
+        "peer",
+        "state",
+    )
+
+    def __init__(self, sid: str, credentials: Credentials, peer: Peer, journal: Journal) -> None:
+        self.id: str = sid
+        self.state: SessionState = SessionState.DETACHED
+        self.credentials: Credentials = credentials
+        self.peer: Peer = peer
+        self.links: int = 0
+        self.context: object = None
+        self.counted_bytes: int = 0
+        self.kept_upto: int = 0
+        self._journal = journal
+        self._inbox = Inbox(peer.cursor)
+        self._attachment: Attachment | None = None  # while a link is up
+        self._room: Signal | None = None
+        self._durable = 0
+
+    def __repr__(self) -> str:
+        return f"<statews.Session {self.id} {self.state}>"
+
+    @property
+    def principal(self) -> str | None:
+        """Whose session it is, as `authenticate` has said; None if nobody asked."""
+        return self.credentials.principal
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether a link of the client is up."""
+        return self._attachment is not None
+
+    def is_on(self, link: Link) -> bool:
+        """Whether that link is the one."""
+        return self._attachment is not None and self._attachment.link is link
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no link will come any more."""
+        return self.state in (SessionState.EXPIRED, SessionState.ENDED)
+
+    # What comes in.
+
+    async def receive(self) -> Message:
+        """The next message of the client. To ask for it is to have handled the one before.
+
+        Raises:
+            ConnectionClosed: the session is over, and every message was taken.
+            StoreError: the store cannot say that the last one was handled.
+            BusyError: another task is receiving.
+
+        Cancellation: no message is lost.
+        """
+        while True:
+            event = await self.next_event()
+            if not isinstance(event, Gap):
+                return event
+
+    async def next_event(self) -> Event:
+        """As `receive`, with the gaps: messages that the client dropped before they were sent."""
+        inbox = self._inbox
+        await self.acknowledge()
+        while (event := inbox.take()) is None:
+            if self.is_over:
+                raise ConnectionClosed(f"the session is over: {self.state}")
+            if inbox.is_waited_for:
+                raise BusyError("another task is receiving from this session already")
+            await inbox.wait()
+        return event
+
+    def __aiter__(self) -> Self:
+        """Iterate over the messages, until the session is over."""
+        return self
+
+    async def __anext__(self) -> Message:
+        try:
+            return await self.receive()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    def events(self) -> Events:
+        """An iterator over messages and gaps in one order, until the session is over."""
+        return Events(self)
+
+    async def acknowledge(self) -> None:
+        """The message received last is handled: tell the client, before the next is asked for.
+
+        Raises:
+            StoreError: the store cannot keep that.
+        """
+        if self._inbox.handle_last():
+            await self._journal.save(self)
+            self.saved()
+
+    def saved(self) -> None:
+        """What was handled is as safe as it gets, and may be acknowledged."""
+        cursor = self.peer.cursor
+        cursor.saved(cursor.rx, cursor.chain)
+        if self._attachment is not None:
+            self._attachment.acknowledge_soon()
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the message received last may have been handled before, by one that failed."""
+        return self._inbox.is_again
+
+    @property
+    def position(self) -> int:
+        """The number of the last message handled: with `id` it names a message for good."""
+        return self.peer.cursor.rx
+
+    # What goes out.
+
+    async def send(self, message: Message) -> None:
+        """Send one message: at once if the client is there, and when it is back if it is not.
+
+        Returns when the message is in the log, and stored if there is a store. At the log's
+        limits it waits for the client, or what else `SessionLimits.at_limit` says.
+
+        Raises:
+            UsageError: not a message.
+            OutboxFullError: the log is at its limit, and `AtLimit.RAISE` says what then.
+            ConnectionClosed: the session is over.
+            StoreError: the message could not be stored; it is sent if this process lives.
+
+        Cancellation: the message is in the log whole, or not at all.
+        """
+        entry = Entry(message)
+        log, journal = self.peer.log, self._journal
+        self._check_alive()
+        while not log.has_room(entry.size) and self._attachment is not None:
+            if journal.at_limit is AtLimit.RAISE:
+                raise OutboxFullError(f"the log of session {self.id} is at its limit")
+            if journal.at_limit is AtLimit.DROP_OLDEST:
+                break
+            await self._wait_room()
+            self._check_alive()
+        self._put(entry)
+        if journal.is_durable:
+            await journal.save(self)
+            self._durable = max(self._durable, entry.terms.number)
+        if self._attachment is not None:
+            self._attachment.refill()
+            await self._attachment.wait_room()
+
+    def put(self, message: Message) -> None:
+        """Send without waiting: at the limits the oldest message is dropped, and the gap reported.
+
+        Raises:
+            UsageError: not a message.
+            ConnectionClosed: the session is over.
+        """
+        self._check_alive()
+        self._put(Entry(message))
+        if self._attachment is not None:
+            self._attachment.refill()
+
+    def _put(self, entry: Entry) -> None:
+        log, journal = self.peer.log, self._journal
+        if journal.is_durable:
+            entry.terms = Terms(number=log.last + 1)
+        log.put(entry, current_time())
+        journal.add(self, entry)
+
+    def send_volatile(self, message: Message) -> bool:
+        """Send what is of use at this very moment only; whether it was written.
+
+        Raises:
+            UsageError: not a message.
+        """
+        return self._attachment is not None and self._attachment.write_volatile(message)
+
+    def set(self, slot: str, message: Message) -> None:
+        """Have the client get the latest value of a slot; older ones that were not sent are not.
+
+        The newest is sent again after each resumption. It lives as long as this process.
+
+        Raises:
+            UsageError: the slot's name has blanks, commas or semicolons, or over 64 characters;
+                or there are too many slots.
+            ConnectionClosed: the session is over.
+        """
+        self._check_alive()
+        if not is_slot(slot):
+            raise UsageError(f"a slot is named by 1 to 64 ASCII characters, got {slot!r:.100}")
+        if not self.peer.set_slot(slot, Entry(message).message):
+            raise UsageError("a session has at most 1024 slots")
+        if self._attachment is not None:
+            self._attachment.refill()
+
+    async def flush(self) -> None:
+        """Return when the client has handled everything that was sent before.
+
+        Raises:
+            ConnectionClosed: the session is over.
+        """
+        upto = self.peer.log.last
+        while self.peer.log.acknowledged < upto:
+            self._check_alive()
+            if self._attachment is not None:
+                self._attachment.hurry()
+            await self._wait_room()
+
+    async def _wait_room(self) -> None:
+        self._room = room = self._room or Signal()
+        await room.wait()
+
+    def _wake(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    def _check_alive(self) -> None:
+        if self.is_over:
+            raise ConnectionClosed(f"the session is over: {self.state}")
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """End the session, by intent: both sides forget it. Calling it again is fine."""
+        if not self.is_over:
+            self.leave_link(code, reason)
+            self._journal.end(self)
+
+    # The link comes and goes: see `Server`.
+
+    def attach(self, link: Link, hello: Hello) -> None:
+        """A link of the client's is up; it takes the place of the one before."""
+        fire_session(self, "attached")
+        self.peer.resume(hello.position, hello.window)
+        self._attachment = Attachment(self, link)
+        self._attachment.start()
+
+    def make_way(self) -> None:
+        """A newer link of the client's is coming."""
+        if self._attachment is not None:
+            self.leave_link(CloseCode.REPLACED, "a newer link took over")
+            self.detach()
+
+    def detach(self) -> None:
+        """The link is lost."""
+        if self._attachment is not None:
+            self._attachment = None
+            self.peer.suspend()
+            if not self.is_over:
+                fire_session(self, "lost")
+            self._wake()
+
+    def leave_link(self, code: int, reason: str) -> None:
+        """Close the link, if one is up. The session stays."""
+        if self._attachment is not None:
+            self._attachment.leave(code, reason)
+
+    def send_away(self, hint: Hint, why: str) -> None:
+        """Have the client leave, and come back at a time of its own."""
+        if self._attachment is not None:
+            self._attachment.send_away(hint, why)
+
+    def restore(self, entry: Entry) -> None:
+        """Take back in what an earlier process had in the log."""
+        self.peer.log.restore(entry)
+        self._durable = entry.terms.number
+
+    def over(self, event: str) -> None:
+        """Nothing will come any more: whoever waits learns it."""
+        fire_session(self, "elapsed" if event == "elapsed" else "ended")
+        self._inbox.wake()
+        self._wake()
+
+    def count_link(self, _: object) -> None:
+        """An effect of the machine's."""
+        self.links += 1
+
+    @property
+    def inbox(self) -> Inbox:
+        """What waits for the handler."""
+        return self._inbox
+
+    @property
+    def durable(self) -> float:
+        """The highest number of a message that is stored, or needs no storing."""
+        return self._durable if self._journal.is_durable else math.inf
+
+    def changed(self) -> None:
+        """Something of it is to be stored, and nobody waits for that."""
+        self._journal.note(self)
+
+    def settled(self) -> None:
+        """Some of what was sent need not be kept any more."""
+        self._journal.settled(self)
+        self._wake()
+
+
+class Events:
+    """Iterates over messages and gaps, until the session is over."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __aiter__(self) -> Events:
+        """Iterate; another loop goes on where this one is left."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event. Raises as `Session.receive`."""
+        try:
+            return await self._session.next_event()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None

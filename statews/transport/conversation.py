@@ -1,0 +1,182 @@
+"""One side of a session on one link: the peer decides, this writes and keeps the time.
+
+It is the `Traffic` of the link. Frames go to the peer as they come in; what the peer wants
+written goes out as far as the link has room.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+from anyio import current_time
+
+from ..errors import StatewsError
+from ..protocol.session.cursor import ACKNOWLEDGE_AFTER
+from ..protocol.session.peer import Sink
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from ..protocol.entry import Entry
+    from ..protocol.frames import Message
+    from ..protocol.session.peer import Peer
+    from .link import Link
+    from .traffic import Inbox
+
+__all__ = ["Conversation", "Host"]
+
+
+class Host(Sink, Protocol):
+    """Whose session it is."""
+
+    @property
+    def durable(self) -> float:
+        """The highest number of a message that the store has; infinite if there is none."""
+        ...
+
+    def heard(self) -> None:
+        """The peer has spoken on this link."""
+        ...
+
+    def settled(self) -> None:
+        """The peer has acknowledged something."""
+        ...
+
+    def held_bytes(self) -> int:
+        """What waits for the application comes to."""
+        ...
+
+
+class Conversation:
+    """What is said in a session over one link.
+
+    Args:
+        link: open, the greetings exchanged.
+        peer: resumed.
+        host: takes what comes in.
+    """
+
+    __slots__ = ("_host", "_link", "_peer")
+
+    def __init__(self, link: Link, peer: Peer, host: Host) -> None:
+        self._link = link
+        self._peer = peer
+        self._host = host
+
+    def start(self, inbox: Inbox) -> None:
+        """Take over the link: what waits goes out, and what comes in goes to the host."""
+        self._link.traffic = self
+        self.refill()
+        self._link.divert(inbox, self.take)
+
+    @property
+    def link(self) -> Link:
+        """What it goes over."""
+        return self._link
+
+    # What comes in.
+
+    def take(self, arrived: deque[Message]) -> int:
+        """Take in frames; the bytes that wait for the application.
+
+        Raises:
+            SessionError: one of them breaks the protocol.
+        """
+        if arrived:
+            self._host.heard()
+            if self._peer.take(arrived, self._host):
+                self._host.settled()
+            if self._peer.has_frames:
+                self.refill()
+        return self._host.held_bytes()
+
+    # What goes out.
+
+    def write(self, message: Message) -> bool:
+        """Write a message at once, before `Queue.track`; whether whoever sends should wait.
+
+        Raises:
+            StatewsError: the link is over.
+        """
+        return self._link.write(self._peer.write_direct(message))
+
+    def write_volatile(self, entry: Entry) -> bool:
+        """Write a message that is for this link alone; as `write`."""
+        is_full = self._link.write(self._peer.write_volatile(entry))
+        self._write_replies()
+        return is_full
+
+    async def wait_room(self) -> None:
+        """Return when what was written is out, or the link is over."""
+        await self._link.wait_room()
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the link has room."""
+        return self._link.may_write
+
+    def refill(self) -> bool:
+        """See `Traffic`."""
+        link, peer, now = self._link, self._peer, current_time()
+        durable, has_written = self._host.durable, False
+        try:
+            while link.may_write and (frame := peer.next_frame(now, durable)) is not None:
+                link.write(frame)
+                has_written = True
+        except StatewsError:
+            return False  # whoever serves the link learns of it
+        link.has_backlog = peer.has_frames
+        return has_written
+
+    def _write_replies(self) -> None:
+        if self._peer.replies:
+            self.refill()
+
+    def acknowledge_soon(self) -> None:
+        """Something was handled: say so now, or a little later."""
+        cursor = self._peer.cursor
+        if cursor.is_urgent:
+            self._acknowledge()
+        elif cursor.due == math.inf:
+            cursor.due = current_time() + ACKNOWLEDGE_AFTER
+            self._link.look_at(cursor.due)
+
+    def _acknowledge(self) -> None:
+        frame = self._peer.acknowledgement()
+        if frame is not None:
+            try:
+                self._link.write(frame)
+            except StatewsError:
+                return  # the next link begins with it
+
+    def finish(self) -> None:
+        """The link will be closed: acknowledge what was handled."""
+        self._acknowledge()
+
+    def hurry(self) -> None:
+        """Somebody waits for an acknowledgement: ask for it, and have the answer read."""
+        self._peer.ask()
+        self._write_replies()
+        self._link.call_owner()
+
+    # See `Traffic`. Pings say nothing here: the peer acknowledges what it has handled.
+
+    def ask(self) -> int:
+        """See `Traffic`."""
+        return 0
+
+    @property
+    def has_unconfirmed(self) -> bool:
+        """See `Traffic`."""
+        return False
+
+    def confirm(self, position: int) -> None:
+        """See `Traffic`."""
+
+    def tick(self, now: float) -> float:
+        """See `Traffic`."""
+        cursor = self._peer.cursor
+        if now >= cursor.due:
+            self._acknowledge()
+        return cursor.due
