@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anyio import Event as Signal
 
+from ..protocol.session.chain import advance
 from ..protocol.sync import Gap
 
 if TYPE_CHECKING:
@@ -74,6 +75,15 @@ class Inbox:
         else:
             self.cursor.handled(last.event)
         return True
+
+    def next_position(self) -> tuple[int, int] | None:
+        """Where the cursor will be when the last event is handled; None: nothing is being."""
+        last = self._last
+        if last is None or not last.seq:
+            return None
+        if isinstance(last.event, Gap):
+            return last.seq, last.chain
+        return self.cursor.rx + 1, advance(self.cursor.chain, (last.event,))
 
     def take(self) -> Event | None:
         """The next event; None if there is none."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from anyio import CancelScope, Event, sleep
 
-from ..errors import StoreCorruptError, StoreError
+from ..errors import StoreCorruptError, StoreError, UsageError
 from ..protocol.entry import Entry, Terms
 from ..protocol.session import Credentials, Cursor, Log, Peer
 from ..store.base import Stored
+from ..store.sqlite import SQLiteStore
 from .session import Session
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Mapping
 
     from ..policy import AtLimit
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "Tombstone"]
 
 PAUSE: Final = 0.02  # seconds between two commits of what nobody waits for
+Result = TypeVar("Result")
+
 TOMBSTONES: Final = 10_000  # sessions that are over, and whose last position is remembered
 
 logger: Final = logging.getLogger("statews.server")
@@ -66,6 +70,7 @@ class Journal:
         self._outbox = limits.outbox
         self._store = store
         self._noted: set[Session] = set()
+        self._transacting: set[Session] = set()
         self._moved = Event()
         self._on_over: Callable[[Session], None] = _nothing
 
@@ -170,10 +175,31 @@ class Journal:
             await self._commit(self._store)
 
     async def _commit(self, store: OutboxStore) -> None:
-        noted, self._noted = self._noted, set()
+        noted, self._noted = self._noted - self._transacting, self._noted & self._transacting
         for session in noted:
             store.save_position(session.id, json.dumps(_record(session)))
         await store.commit()
+
+    async def transact(
+        self, session: Session, effect: Callable[[sqlite3.Connection], Result]
+    ) -> Result:
+        """See `Session.transact`."""
+        position = session.inbox.next_position()
+        if not isinstance(self._store, SQLiteStore):
+            raise UsageError(
+                "a transaction needs a SQLiteStore: serve(..., store=SQLiteStore(path))"
+            )
+        if position is None or session in self._transacting:
+            raise UsageError("there is no message that was received and is not handled")
+        rx, chain = position
+        record = _record(session) | {"rx": rx, "rc": chain}
+        self._transacting.add(session)  # no record that knows less may come after this one
+        try:
+            return await self._store.transact(effect, name=session.id, position=json.dumps(record))
+        finally:
+            self._transacting.discard(session)
+            if session in self._noted:
+                self._moved.set()
 
     # The store comes and goes.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio import Event as Signal
 from anyio import current_time
@@ -24,6 +24,9 @@ from .attachment import Attachment
 from .inbox import Inbox
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
     from typing_extensions import Self
 
     from ..protocol.admission import Hint
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from .journal import Journal
 
 __all__ = ["Events", "Session"]
+
+Result = TypeVar("Result")
 
 
 class Session:
@@ -158,6 +163,30 @@ class Session:
         if self._inbox.handle_last():
             await self._journal.save(self)
             self.saved()
+
+    async def transact(self, effect: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Handle the message received last: its effect and the position are stored together.
+
+        So the effect is there exactly once, whatever dies when: what a process that dies has
+        handled is not delivered again, and what it has not handled has no effect.
+
+        Args:
+            effect: makes its changes with the connection of the server's store, in a worker
+                thread: see `SQLiteStore.transact`.
+
+        Raises:
+            UsageError: the server's store is no `SQLiteStore`, or there is no message that was
+                received and not handled.
+            StoreError: it could not be stored. Nothing of it was.
+            Exception: what the effect raises. The message is not handled.
+
+        Cancellation: both are stored, or neither is. Where that is not known, the message comes
+            again if it was not.
+        """
+        result = await self._journal.transact(self, effect)
+        self._inbox.handle_last()
+        self.saved()
+        return result
 
     def saved(self) -> None:
         """What was handled is as safe as it gets, and may be acknowledged."""
