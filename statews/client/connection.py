@@ -221,12 +221,15 @@ class Connection:
         """
         sender = self._sender
         link = sender.direct
-        if link is None or key is not None or time_to_live is not None or link_only:
+        if key is not None or time_to_live is not None or link_only or sender.has_terms:
             return await sender.send(
                 message, key=key, time_to_live=time_to_live, link_only=link_only
             )
         receipt = Receipt(message)
         receipt.sending = sender
+        if link is None:
+            await sender.enter(receipt)
+            return receipt
         if receipt.size > DIRECT:
             await sender.enter(receipt)
             return receipt

@@ -290,6 +290,8 @@ class Driver:
                 self.link.divert(intake.feed, intake.sort)
             intake.feed.extend(self.inbox)
             self.inbox.clear()
+        elif self.link is not None:
+            self.link.is_sole = False  # changes of state may be wanted from now on
         return intake
 
     async def restore(self) -> None:

@@ -75,6 +75,7 @@ class Feed:
         "_items",
         "_last",
         "_places",
+        "_session",
         "has_changes",
         "is_careful",
         "is_unsettled",
@@ -84,9 +85,11 @@ class Feed:
     )
 
     def __init__(self) -> None:
-        self._items: deque[Item] = deque()
+        # A message of a session stands for itself: there is one for each of them.
+        self._items: deque[Item | Message] = deque()
         self._places: dict[Hashable, Item] = {}  # undelivered, and may be replaced
-        self._last: Item | None = None
+        self._last: Item | Message | None = None
+        self._session: Handler | None = None
         self._changes = 0
         self.size_bytes: int = 0
         self.missed: int = 0
@@ -117,6 +120,19 @@ class Feed:
                 self._places[place] = item
         self.size_bytes += len(message)
 
+    def deliver(self, message: Message, _seq: int, /) -> None:
+        """Add the next message of the session. The peer's window bounds what they come to."""
+        self._items.append(message)
+
+    def begin(self, session: Handler) -> None:
+        """Messages of the session come from here on; those that wait are of the one before."""
+        before, self._session = self._session, session
+        self._items = deque(
+            item if isinstance(item, Item) else Item(item, before, item) for item in self._items
+        )
+        if not isinstance(self._last, (Item, type(None))):
+            self._last = Item(self._last, before, self._last)
+
     def extend(self, messages: Iterable[Message]) -> None:
         """Add messages that are of no stream."""
         for message in messages:
@@ -128,9 +144,9 @@ class Feed:
         """Add what is no message."""
         self._items.append(Item(event, handler, mark))
 
-    def pass_over(self, handler: Handler, mark: object) -> None:
-        """Add what is handled as soon as everything before it is, and is no event."""
-        self._items.append(Item(None, handler, mark))
+    def pass_over(self, message: Message) -> None:
+        """Add a message of the session that is handled as soon as everything before it is."""
+        self._items.append(Item(None, self._session, message))
 
     def publish(self, change: Change) -> None:
         """Add a change of state, if anybody wants to know and looks from time to time."""
@@ -153,6 +169,9 @@ class Feed:
             if self.is_unsettled:
                 raise IndexError
             item = self._items.popleft()
+            if not isinstance(item, Item):
+                self._last = item
+                return item
             self._last = item if item.handler is not None else None
             event = item.event
             if isinstance(event, (str, bytes)):
@@ -173,10 +192,15 @@ class Feed:
 
     def _handle_last(self) -> None:
         last, self._last = self._last, None
-        if last is not None and last.handler is not None:
-            last.handler.handled(last.mark)
+        if last is None:
+            return
+        handler, mark = (
+            (last.handler, last.mark) if isinstance(last, Item) else (self._session, last)
+        )
+        if handler is not None:
+            handler.handled(mark)
             if self.on_handled is not None:
-                self.on_handled(last.handler)
+                self.on_handled(handler)
             self.is_unsettled = self.is_careful
 
 

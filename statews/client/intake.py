@@ -109,12 +109,12 @@ class Intake:
         """The link is gone, and nothing else."""
         self._link = None
 
-    def deliver(self, message: Message, progress: Progress) -> None:
-        """Take in a message of a session."""
+    def deliver(self, message: Message, seq: int, /) -> None:
+        """Take in a message of a session, in which there are streams."""
         if self._is_taken(message):
-            self.feed.pass_over(progress, message)
+            self.feed.pass_over(message)
         else:
-            self.feed.append(message, progress, message)
+            self.feed.deliver(message, seq)
 
     def deliver_unnumbered(self, message: Message, slot: str | None) -> None:
         """Take in a message that nobody acknowledges; of a slot, the newest is enough."""

@@ -158,7 +158,7 @@ class Plain:
     def _choose_way(self) -> None:
         """Write directly where nothing has to be looked at: no names, times or backlog."""
         settings, queue = self._settings, self._queue
-        is_plain = settings.acknowledged is None and self._sender.may_go_directly
+        is_plain = self._sender.may_go_directly
         is_within = (
             len(queue) < settings.messages and queue.size_bytes + DIRECT <= settings.size_bytes
         )

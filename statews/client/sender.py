@@ -56,6 +56,7 @@ class Sender:
     Attributes:
         queue: what is not settled.
         direct: where to write to at once; None: a message has to queue.
+        has_terms: whether there is something to each message, whatever was asked for it.
         intake: what looks at what comes in, if anything does.
         keeper: what stores the messages, if anything does.
     """
@@ -68,6 +69,7 @@ class Sender:
         "_settings",
         "_spoken",
         "direct",
+        "has_terms",
         "intake",
         "keeper",
         "queue",
@@ -78,6 +80,9 @@ class Sender:
     ) -> None:
         self.queue: Queue = Queue(settings) if session is None else session.peer.log
         self.direct: Way | None = None
+        self.has_terms: bool = (
+            settings.time_to_live is not None or settings.acknowledged is not None
+        )
         self._check_alive = check_alive
         self.intake: Intake | None = None
         self.keeper: Keeper | None = None
@@ -125,6 +130,8 @@ class Sender:
             if self._spoken.send_now(receipt):
                 await self._wait_written(receipt)
                 return
+        if self.keeper is None and self.queue.put_behind(receipt):
+            return  # what the others wait for, this one waits for as well
         self._number(receipt)
         while not self.queue.put(receipt, current_time()):
             if not await self._wait_room(until=receipt.terms.expires_at):
@@ -231,8 +238,8 @@ class Sender:
 
     @property
     def may_go_directly(self) -> bool:
-        """Whether a message needs nothing but a link: no time, no store."""
-        return self._settings.time_to_live is None and self.keeper is None
+        """Whether a message needs nothing but a link: no time, no name, no store."""
+        return not self.has_terms and self.keeper is None
 
     def look_at_limits(self) -> None:
         """More was written directly than was borne: see `Queue.track`."""

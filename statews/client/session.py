@@ -65,7 +65,8 @@ class Progress:
         else:
             assert isinstance(mark, Gone)  # noqa: S101 - nothing else is put into the feed
             is_due = self.cursor.passed(mark.upto, mark.chain)
-        self._session.moved(self.cursor, is_due=is_due)
+        if is_due:
+            self._session.moved(self.cursor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Session:
         self.ticket: Ticket = Ticket()
         # What is stored has its number at once: a later process must give it the same.
         log = Log(outbox, is_numbered_at_once=is_stored)
-        self.peer: Peer = Peer(log, Cursor(settings.window))
+        self.peer: Peer = Peer(log, Cursor(settings.window, is_stored=is_stored))
         self.progress: Progress = Progress(self, self.peer.cursor)
         self.result: Result = Result.NEW
         self._link: Link | None = None  # the one that the greetings were exchanged on
@@ -174,22 +175,21 @@ class Session:
         self._reset_because = why
         self.ticket.forget()
         self.peer.log.start_over(0)
-        self.peer.cursor = Cursor(self._settings.window)
+        self.peer.cursor = Cursor(self._settings.window, is_stored=self._keeper is not None)
         self.progress = Progress(self, self.peer.cursor)
 
     def opened(self, spoken: Spoken, intake: Intake) -> None:
         """The link counts as open."""
         self._spoken = spoken
+        intake.feed.begin(self.progress)
         if self._reset_because is not None:
             intake.note(Reset(stream=STREAM, key=None, reason=self._reset_because))
             self._reset_because = None
 
-    def moved(self, cursor: Cursor, *, is_due: bool) -> None:
-        """The application has handled something of this session, or of one that is over."""
-        if self._keeper is None:
-            cursor.saved(cursor.rx, cursor.chain)
-            if is_due and self._spoken is not None and cursor is self.peer.cursor:
-                self._spoken.acknowledge_soon()
+    def moved(self, cursor: Cursor) -> None:
+        """Something is to be acknowledged, of this session or of one that is over."""
+        if self._spoken is not None and cursor is self.peer.cursor:
+            self._spoken.acknowledge_soon()
 
     # What is stored.
 

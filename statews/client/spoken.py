@@ -14,6 +14,8 @@ from .plain import DIRECT
 from .session import STREAM, Gone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..policy import Outbox
     from ..protocol.envelope import GoAway
     from ..protocol.frames import Message
@@ -29,7 +31,15 @@ __all__ = ["Spoken"]
 class Spoken:
     """The sending half of a connection on one link of a session, and the host of what is said."""
 
-    __slots__ = ("_conversation", "_intake", "_sender", "_session", "_settings", "link")
+    __slots__ = (
+        "_conversation",
+        "_intake",
+        "_sender",
+        "_session",
+        "_settings",
+        "deliver",
+        "link",
+    )
 
     def __init__(self, sender: Sender, session: Session, link: Link, settings: Outbox) -> None:
         assert sender.intake is not None  # noqa: S101 - see `Settings.needs_intake`
@@ -38,13 +48,20 @@ class Spoken:
         self._session = session
         self._settings = settings
         self._intake: Intake = sender.intake
+        feed = sender.intake.feed
+        # A name of its own: one call less for each of many messages.
+        self.deliver: Callable[[Message, int], None] = (
+            sender.intake.deliver if sender.intake.strategies else feed.deliver
+        )
         self._conversation = Conversation(link, session.peer, self)
 
     def start(self) -> None:
         """The link is open: what waits goes out by it, before anything else."""
         self._session.opened(self, self._intake)
         self._intake.resumed(self.link, is_whole=self._session.result is Result.RESUMED)
-        self._conversation.start(self._intake.feed)
+        intake = self._intake
+        is_sole = not intake.strategies and not intake.feed.has_changes
+        self._conversation.start(intake.feed, is_sole=is_sole)
         self._choose_way()
         self._sender.wake()
 
@@ -110,10 +127,6 @@ class Spoken:
         # The window bounds what is held, so that the link is always read: acknowledgements and
         # heartbeats get through to an application that is stuck.
         return 0
-
-    def deliver(self, payload: Message, _seq: int, /) -> None:
-        """See `Sink`."""
-        self._intake.deliver(payload, self._session.progress)
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         """See `Sink`."""

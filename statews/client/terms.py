@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..policy import AtLimit
-from ..protocol.entry import Terms
+from ..protocol.entry import PLAIN, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -42,6 +42,8 @@ def make_terms(
         time_to_live = settings.time_to_live
     elif not time_to_live > 0:
         raise UsageError(f"time_to_live must be above 0 seconds, got {time_to_live!r}")
+    if key is None and time_to_live is None and not link_only and settings.acknowledged is None:
+        return PLAIN
     return Terms(
         key=key,
         expires_at=math.inf if time_to_live is None else now + time_to_live,

@@ -31,6 +31,7 @@ __all__ = [
     "Slot",
     "Volatile",
     "broke_session",
+    "is_number",
     "is_slot",
     "parse",
     "write_acknowledgement",
@@ -158,7 +159,7 @@ def parse(message: Message) -> Frame | None:
     else:
         frame = _parse_loaded(kind, head, payload)
     if frame is None:
-        raise broke_session(f"the peer sent {head[:LONGEST_HEADER]!r}, which is no frame")
+        raise broke_session(f"the peer sent {head!r}, which is no frame")
     return frame
 
 
@@ -166,13 +167,9 @@ def _split(message: Message) -> tuple[str, Message | None]:
     """The header, and the payload if there is one."""
     if isinstance(message, str):
         end = message.find(";", 0, LONGEST_HEADER)
-        return (
-            (message[: LONGEST_HEADER + 1], None)
-            if end < 0
-            else (message[:end], message[end + 1 :])
-        )
+        return (message[:LONGEST_HEADER], None) if end < 0 else (message[:end], message[end + 1 :])
     end = message.find(b";", 0, LONGEST_HEADER)
-    head = message[: LONGEST_HEADER + 1 if end < 0 else end].decode("latin-1")
+    head = message[: LONGEST_HEADER if end < 0 else end].decode("latin-1")
     return head, None if end < 0 else message[end + 1 :]
 
 
@@ -211,6 +208,16 @@ def _number(digits: str) -> int:
     if number > LARGEST:
         raise broke_session(f"the peer sent the number {number}, above 2^53 - 1")
     return number
+
+
+def is_number(digits: str) -> bool:
+    """Whether that is a number as `parse` takes one, with 15 digits at most."""
+    return (
+        digits.isdecimal()
+        and digits.isascii()
+        and len(digits) < 16
+        and (digits[0] != "0" or digits == "0")
+    )
 
 
 def _maybe_number(digits: str | None) -> int | None:

@@ -119,6 +119,18 @@ class Queue:
         """Have `track` speak up beyond so many."""
         self._most, self._most_bytes = messages, size_bytes
 
+    def put_behind(self, entry: Entry) -> bool:
+        """Take in what has nothing about it and comes behind others that wait; whether it is so.
+
+        It needs no look at the clock, nor at the link: what lets the others out lets it out.
+        """
+        if entry.terms is not PLAIN or len(self.entries) <= self.written:
+            return False
+        if not self.has_room(entry.size):
+            return False
+        self._append(entry)
+        return True
+
     def put(self, entry: Entry, now: float) -> bool:
         """Take in what has to wait, and settle it or others as the limit says.
 

@@ -23,6 +23,12 @@ __all__ = ["Attachment"]
 NO_INBOX: Final[deque[Message]] = deque()  # nobody receives from the link itself
 
 
+def _ignore(arrived: deque[Message]) -> int:
+    """Take in what nobody is to hear."""
+    arrived.clear()
+    return 0
+
+
 class Attachment:
     """A session and its link, for as long as that is up.
 
@@ -47,16 +53,28 @@ class Attachment:
         """Write what waits, as far as there is room."""
         self._conversation.refill()
 
+    def write(self, entry: Entry) -> bool:
+        """Write a message at once, if nothing stands before it; whether it was."""
+        log = self._session.peer.log
+        if not log.may_go_at_once(entry.size):
+            return False
+        try:
+            self._conversation.write(entry.message)
+        except StatewsError:
+            return False  # it is over, and the session has not been told yet
+        log.track(entry)
+        return True
+
     async def wait_room(self) -> None:
         """Return when the link may have more, or is over."""
         if not self.link.may_write:
             await self.link.wait_room()
 
-    def write_volatile(self, message: Message) -> bool:
+    def write_volatile(self, entry: Entry) -> bool:
         """Write what is for this link alone; whether there was room for it."""
         try:
             if self.link.may_write:
-                self._conversation.write_volatile(Entry(message))
+                self._conversation.write_volatile(entry)
                 return True
         except StatewsError:
             pass  # it is over, and whoever serves it learns so
@@ -71,8 +89,9 @@ class Attachment:
         self._conversation.acknowledge_soon()
 
     def leave(self, code: int, reason: str) -> None:
-        """Close the link."""
+        """Close the link. What was read from it and not looked at yet is not heard any more."""
         self._conversation.finish()
+        self.link.divert(NO_INBOX, _ignore)
         self.link.depart(LinkClosed(code, reason), code, reason)
 
     def send_away(self, hint: Hint, why: str) -> None:
@@ -104,19 +123,19 @@ class Attachment:
         """See `Host`."""
         return 0  # the window bounds it
 
-    def deliver(self, payload: Message, seq: int, /) -> None:
+    def deliver(self, payload: Message, _seq: int, /) -> None:
         """See `Sink`."""
-        self._session.inbox.put(payload, seq)
+        self._session.inbox.put(payload)
 
     def deliver_unnumbered(self, payload: Message, _slot: str | None, /) -> None:
         """See `Sink`."""
-        self._session.inbox.put(payload)
+        self._session.inbox.put_other(payload)
 
     def lose(self, after: int, upto: int, chain: int) -> None:
         """See `Sink`."""
         reason = "the client has dropped them"
         gap = Gap(stream="session", key=None, after=after, before=upto + 1, reason=reason)
-        self._session.inbox.put(gap, upto, chain)
+        self._session.inbox.put_other(gap, upto, chain)
 
     def go_away(self, order: GoAway) -> None:
         """See `Sink`."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope
+from anyio import CancelScope, current_time
 
 from ..errors import ConnectionClosed
 from ..protocol.codes import CloseCode
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Handler", "Handlers"]
 
 Handler = Callable[[Session], Awaitable[object]]
+
+FAREWELL: Final = 5.0  # seconds that a handler has, after its session, to see the end of it
 
 logger: Final = logging.getLogger("statews.server")
 
@@ -41,9 +43,9 @@ class Handlers:
             self._group.start_soon(self._run, session)
 
     def stop(self, session: Session) -> None:
-        """Cancel the handler of a session, unless it waits for messages and sees the end."""
-        if session in self._running and not session.inbox.is_waited_for:
-            self._running[session].cancel()
+        """The session is over: what has arrived is still handled, but not for ever."""
+        if session in self._running:
+            self._running[session].deadline = current_time() + FAREWELL
 
     def hibernate(self, session: Session) -> None:
         """Cancel the handler of a session; what it was busy with comes again."""
@@ -58,6 +60,8 @@ class Handlers:
                 session.inbox.put_back()
         finally:
             del self._running[session]
+        if scope.cancel_called and session.is_attached:
+            self.run(session)  # its client came back before this one was gone
 
     async def _call(self, session: Session) -> None:
         try:

@@ -11,6 +11,7 @@ from ..protocol.session.chain import advance
 from ..protocol.sync import Gap
 
 if TYPE_CHECKING:
+    from ..protocol.frames import Message
     from ..protocol.session import Cursor
 
 __all__ = ["Event", "Inbox"]
@@ -20,16 +21,16 @@ Event = str | bytes | Gap
 
 
 class Item(NamedTuple):
-    """One event.
+    """One event that is not the next message in the order of the numbers.
 
     Attributes:
         event: for the handler.
-        seq: the number of the message, or the last one of the gap; 0: it has none.
+        upto: the last number of a gap; 0: it has none.
         chain: the check value behind a gap.
     """
 
     event: Event
-    seq: int
+    upto: int
     chain: int
 
 
@@ -39,24 +40,31 @@ class Inbox:
     Attributes:
         cursor: counts what is handled.
         again_upto: messages up to this number may have been handled before.
-        is_again: whether the event taken last is one of them.
     """
 
-    __slots__ = ("_arrived", "_items", "_last", "again_upto", "cursor", "is_again")
+    __slots__ = ("_arrived", "_items", "_last", "again_upto", "cursor")
 
     def __init__(self, cursor: Cursor) -> None:
         self.cursor: Cursor = cursor
-        self._items: deque[Item] | None = None  # an empty deque is 600 bytes, and most are empty
-        self._last: Item | None = None
+        # A message that has a number stands for itself: there is one for each of them.
+        self._items: deque[Item | Message] | None = None  # empty, it would be 600 bytes
+        self._last: Item | Message | None = None
         self._arrived: Signal | None = None
         self.again_upto: int = 0
-        self.is_again: bool = False
 
-    def put(self, event: Event, seq: int = 0, chain: int = 0) -> None:
-        """Add an event."""
+    def put(self, message: Message) -> None:
+        """Add the next message in the order of the numbers."""
         if self._items is None:
             self._items = deque()
-        self._items.append(Item(event, seq, chain))
+        self._items.append(message)
+        if self._arrived is not None:
+            self.wake()
+
+    def put_other(self, event: Event, upto: int = 0, chain: int = 0) -> None:
+        """Add a message without a number, or a gap."""
+        if self._items is None:
+            self._items = deque()
+        self._items.append(Item(event, upto, chain))
         self.wake()
 
     def wake(self) -> None:
@@ -65,25 +73,29 @@ class Inbox:
             self._arrived.set()
             self._arrived = None
 
-    def handle_last(self) -> bool:
-        """What was taken last is handled; whether that moved the cursor."""
+    @property
+    def is_again(self) -> bool:
+        """Whether the event taken last is a message that may have been handled before."""
+        is_message = isinstance(self._last, (str, bytes))
+        return is_message and self.cursor.rx < self.again_upto
+
+    def handle_last(self) -> bool | None:
+        """What was taken last is handled: whether that is to be acknowledged; None: nothing is."""
         last, self._last = self._last, None
-        if last is None or not last.seq:
-            return False
-        if isinstance(last.event, Gap):
-            self.cursor.passed(last.seq, last.chain)
-        else:
-            self.cursor.handled(last.event)
-        return True
+        if last is None:
+            return None
+        if not isinstance(last, Item):
+            return self.cursor.handled(last)
+        return self.cursor.passed(last.upto, last.chain) if last.upto else None
 
     def next_position(self) -> tuple[int, int] | None:
         """Where the cursor will be when the last event is handled; None: nothing is being."""
         last = self._last
-        if last is None or not last.seq:
+        if last is None:
             return None
-        if isinstance(last.event, Gap):
-            return last.seq, last.chain
-        return self.cursor.rx + 1, advance(self.cursor.chain, (last.event,))
+        if not isinstance(last, Item):
+            return self.cursor.rx + 1, advance(self.cursor.chain, (last,))
+        return (last.upto, last.chain) if last.upto else None
 
     def take(self) -> Event | None:
         """The next event; None if there is none."""
@@ -91,17 +103,18 @@ class Inbox:
             self._items = None
             return None
         item = self._last = self._items.popleft()
-        self.is_again = 0 < item.seq <= self.again_upto
-        return item.event
+        return item.event if isinstance(item, Item) else item
 
     def put_back(self) -> None:
         """The handler failed: what it was busy with, and did not handle, comes again."""
         last, self._last = self._last, None
-        if last is not None and last.seq:
-            self.again_upto = last.seq
-            if self._items is None:
-                self._items = deque()
-            self._items.appendleft(last)
+        if last is None:
+            return
+        if not isinstance(last, Item):
+            self.again_upto = self.cursor.rx + 1
+        if self._items is None:
+            self._items = deque()
+        self._items.appendleft(last)
 
     @property
     def is_waited_for(self) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "Tombstone"]
 
 PAUSE: Final = 0.02  # seconds between two commits of what nobody waits for
+PAUSE_OF_FAILURE: Final = 1.0  # seconds more behind one that failed
 Result = TypeVar("Result")
 
 TOMBSTONES: Final = 10_000  # sessions that are over, and whose last position is remembered
@@ -70,7 +71,7 @@ class Journal:
         self._outbox = limits.outbox
         self._store = store
         self._noted: set[Session] = set()
-        self._transacting: set[Session] = set()
+        self._transacting: dict[Session, Event] = {}  # and what is set when that is over
         self._moved = Event()
         self._on_over: Callable[[Session], None] = _nothing
 
@@ -89,7 +90,8 @@ class Journal:
     def new(self, sid: str, credentials: Credentials, chain: int) -> Session:
         """Begin a session. What its client knows of it has to be saved first."""
         peer = Peer(
-            Log(self._outbox, is_numbered_at_once=True), Cursor(self._limits.window, chain=chain)
+            Log(self._outbox, is_numbered_at_once=True),
+            Cursor(self._limits.window, chain=chain, is_stored=self.is_durable),
         )
         peer.log.chain = chain
         session = Session(sid, credentials, peer, self)
@@ -127,6 +129,7 @@ class Journal:
         if self._store is not None:
             message, number = entry.message, entry.terms.number
             self._store.add(Stored(number=number, message=message, stream=session.id))
+            self.note(session)
         self.settled(session)
         if self.size_bytes > self._limits.total_bytes:
             self._make_room()
@@ -136,7 +139,7 @@ class Journal:
         log = session.peer.log
         self.size_bytes += log.size_bytes - session.counted_bytes
         session.counted_bytes = log.size_bytes
-        if self._store is not None and log.settled:
+        if self._store is not None and log.settled and session not in self._transacting:
             settled, log.settled = log.settled, []
             self._store.remove(settled, stream=session.id)
             self.note(session)
@@ -171,35 +174,64 @@ class Journal:
             StoreError: it is not.
         """
         if self._store is not None:
-            self._noted.add(session)
+            if not session.is_over:
+                self._noted.add(session)
+            ended = self._transacting.get(session)
+            if ended is not None:
+                await ended.wait()  # its record is in the store's hands then
             await self._commit(self._store)
 
     async def _commit(self, store: OutboxStore) -> None:
-        noted, self._noted = self._noted - self._transacting, self._noted & self._transacting
+        noted = self._noted - self._transacting.keys()
+        self._noted -= noted
         for session in noted:
             store.save_position(session.id, json.dumps(_record(session)))
-        await store.commit()
+        marks = [(session, session.mark()) for session in noted]
+        try:
+            await store.commit()
+        except BaseException:
+            self._noted |= {session for session in noted if not session.is_over}
+            self._moved.set()
+            raise
+        for session, mark in marks:
+            session.stored(mark)
 
     async def transact(
         self, session: Session, effect: Callable[[sqlite3.Connection], Result]
     ) -> Result:
         """See `Session.transact`."""
-        position = session.inbox.next_position()
-        if not isinstance(self._store, SQLiteStore):
+        position, store = session.inbox.next_position(), self._store
+        if not isinstance(store, SQLiteStore):
             raise UsageError(
                 "a transaction needs a SQLiteStore: serve(..., store=SQLiteStore(path))"
             )
         if position is None or session in self._transacting:
             raise UsageError("there is no message that was received and is not handled")
-        rx, chain = position
-        record = _record(session) | {"rx": rx, "rc": chain}
-        self._transacting.add(session)  # no record that knows less may come after this one
+        if session in self._noted:  # what was taken out of the store goes with this record
+            store.save_position(session.id, json.dumps(_record(session)))
+        last, (rx, chain) = session.peer.log.last, position
+        record = json.dumps(_record(session) | {"rx": rx, "rc": chain})
+        # Until it is over, no record may follow, which would know less than this one, and so
+        # nothing may be taken out of the store either.
+        self._transacting[session] = Event()
         try:
-            return await self._store.transact(effect, name=session.id, position=json.dumps(record))
+            result = await store.transact(effect, name=session.id, position=record)
+            session.inbox.handle_last()
         finally:
-            self._transacting.discard(session)
-            if session in self._noted:
-                self._moved.set()
+            self._transacted(store, session)
+        session.stored(session.mark()._replace(last=last))
+        return result
+
+    def _transacted(self, store: OutboxStore, session: Session) -> None:
+        """A transaction is over: what was held back meanwhile is not any more."""
+        self._transacting.pop(session).set()
+        self._moved.set()
+        if session.is_over:
+            store.forget(session.id)  # the transaction has put a record there
+            return
+        self.settled(session)
+        if session in self._noted:
+            store.save_position(session.id, json.dumps(_record(session)))
 
     # The store comes and goes.
 
@@ -237,6 +269,7 @@ class Journal:
                 await self._commit(self._store)
             except StoreError as error:
                 logger.error("the store failed: %s", error)  # noqa: TRY400 - no bug of ours
+                await sleep(PAUSE_OF_FAILURE)
             await sleep(PAUSE)
 
     async def close(self) -> None:

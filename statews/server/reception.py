@@ -202,14 +202,21 @@ class Reception:
         if judgement.result in (Result.RESUMED, Result.GAP):
             assert hello.sid is not None and hello.token is not None  # noqa: PT018, S101
             session = self._journal.sessions[hello.sid]
-            session.make_way()
+            if session.is_attached:
+                session.make_way()
+                self._on_detached(session)  # until the new link is attached, if it ever is
             session.credentials.renew(hello.token, token)
             session.credentials.attempt = hello.attempt
         else:
-            session = self._begin(hello, principal, token)
+            session = self._begin(principal, token)
             if judgement.result is Result.RESET:
                 logger.info("a client cannot resume session %s: %s", hello.sid, judgement.why)
-        await self._journal.save(session)
+        try:
+            await self._journal.save(session)
+        except StoreError:
+            if not session.links:
+                self._journal.end(session)  # nobody knows of it
+            raise
         if not session.credentials.accepts(token):
             raise SessionError(CloseCode.REPLACED, "a newer link took over")
         if session.is_over:
@@ -225,13 +232,13 @@ class Reception:
             was=self._was(hello) if judgement.result is Result.RESET else None,
         )
 
-    def _begin(self, hello: Hello, principal: str | None, token: str) -> Session:
+    def _begin(self, principal: str | None, token: str) -> Session:
         if len(self._journal.sessions) >= self._limits.sessions:
             raise SessionError(CloseCode.TRY_AGAIN_LATER, "there are too many sessions")
         sid = secrets.token_urlsafe(SID_BYTES)
         credentials = Credentials(
             principal=principal,
-            attempt=1 if hello.sid is not None else hello.attempt,
+            attempt=1,  # no earlier hello can name it, however the client counts
             current=digest(token),
         )
         return self._journal.new(sid, credentials, start_chain(sid))

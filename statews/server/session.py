@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from anyio import Event as Signal
 from anyio import current_time
@@ -39,6 +39,20 @@ if TYPE_CHECKING:
 __all__ = ["Events", "Session"]
 
 Result = TypeVar("Result")
+
+
+class Mark(NamedTuple):
+    """How far a session has come.
+
+    Attributes:
+        last: the number of the last message that was sent.
+        rx: the number of the last one that was handled.
+        chain: the check value up to there.
+    """
+
+    last: int
+    rx: int
+    chain: int
 
 
 class Session:
@@ -124,9 +138,19 @@ class Session:
         Cancellation: no message is lost.
         """
         while True:
-            event = await self.next_event()
+            event = self._next_nowait()
+            if event is None:
+                event = await self.next_event()
             if not isinstance(event, Gap):
                 return event
+
+    def _next_nowait(self) -> Event | None:
+        """The next event, if it is here, and no store has to know first of the one before."""
+        if self._journal.is_durable:
+            return None
+        if self._inbox.handle_last() and self._attachment is not None:
+            self._attachment.acknowledge_soon()
+        return self._inbox.take()
 
     async def next_event(self) -> Event:
         """As `receive`, with the gaps: messages that the client dropped before they were sent."""
@@ -145,6 +169,9 @@ class Session:
         return self
 
     async def __anext__(self) -> Message:
+        event = self._next_nowait()  # one call less for each of many messages
+        if isinstance(event, (str, bytes)):
+            return event
         try:
             return await self.receive()
         except ConnectionClosed:
@@ -160,7 +187,7 @@ class Session:
         Raises:
             StoreError: the store cannot keep that.
         """
-        if self._inbox.handle_last():
+        if self._inbox.handle_last() is not None:
             await self._journal.save(self)
             self.saved()
 
@@ -183,10 +210,22 @@ class Session:
         Cancellation: both are stored, or neither is. Where that is not known, the message comes
             again if it was not.
         """
-        result = await self._journal.transact(self, effect)
-        self._inbox.handle_last()
-        self.saved()
-        return result
+        return await self._journal.transact(self, effect)
+
+    def mark(self) -> Mark:
+        """How far it has come, to be told of when that is stored."""
+        cursor = self.peer.cursor
+        return Mark(self.peer.log.last, cursor.rx, cursor.chain)
+
+    def stored(self, mark: Mark) -> None:
+        """Everything up to there is in the store: it may go out, and be acknowledged."""
+        cursor = self.peer.cursor
+        self._durable = max(self._durable, mark.last)
+        if mark.rx > cursor.safe:
+            cursor.saved(mark.rx, mark.chain)
+        if self._attachment is not None:
+            self._attachment.acknowledge_soon()
+            self._attachment.refill()
 
     def saved(self) -> None:
         """What was handled is as safe as it gets, and may be acknowledged."""
@@ -223,21 +262,31 @@ class Session:
         """
         entry = Entry(message)
         log, journal = self.peer.log, self._journal
+        if self._attachment is not None and not journal.is_durable:
+            if self._attachment.write(entry):
+                await self._attachment.wait_room()
+                return
+            if log.put_behind(entry):
+                return
+        await self._wait_place(entry.size)
+        self._put(entry)
+        if journal.is_durable:
+            await journal.save(self)
+        if self._attachment is not None:
+            self._attachment.refill()
+            await self._attachment.wait_room()
+
+    async def _wait_place(self, size: int) -> None:
+        """Return when so much more may be in the log, or will drive something else out of it."""
+        log, journal = self.peer.log, self._journal
         self._check_alive()
-        while not log.has_room(entry.size) and self._attachment is not None:
+        while not log.has_room(size) and self._attachment is not None:
             if journal.at_limit is AtLimit.RAISE:
                 raise OutboxFullError(f"the log of session {self.id} is at its limit")
             if journal.at_limit is AtLimit.DROP_OLDEST:
                 break
             await self._wait_room()
             self._check_alive()
-        self._put(entry)
-        if journal.is_durable:
-            await journal.save(self)
-            self._durable = max(self._durable, entry.terms.number)
-        if self._attachment is not None:
-            self._attachment.refill()
-            await self._attachment.wait_room()
 
     def put(self, message: Message) -> None:
         """Send without waiting: at the limits the oldest message is dropped, and the gap reported.
@@ -264,7 +313,8 @@ class Session:
         Raises:
             UsageError: not a message.
         """
-        return self._attachment is not None and self._attachment.write_volatile(message)
+        entry = Entry(message)
+        return self._attachment is not None and self._attachment.write_volatile(entry)
 
     def set(self, slot: str, message: Message) -> None:
         """Have the client get the latest value of a slot; older ones that were not sent are not.

@@ -36,11 +36,13 @@ HEADER_SIZE: Final = 100
 WAL_BYTES: Final = 4 * 1024 * 1024  # what a log that grew may keep of the disk
 
 SCHEMA: Final = (
-    # A column without a type keeps TEXT and BLOB apart.
+    # A column without a type keeps TEXT and BLOB apart. Messages have rowids: so they are appended
+    # whatever their streams, and the tree of the key is small. Without, those of 1,500 bytes took
+    # three times as long.
     """CREATE TABLE outbox (
-        stream TEXT, number INTEGER, message NOT NULL, key TEXT, expires_at,
+        stream TEXT NOT NULL, number INTEGER NOT NULL, message NOT NULL, key TEXT, expires_at,
         PRIMARY KEY (stream, number)
-    ) WITHOUT ROWID""",
+    )""",
     "CREATE TABLE position (name TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA application_id = {APPLICATION_ID}",

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
-from anyio import current_time
-
 from ..errors import StatewsError
 from ..protocol.session.cursor import ACKNOWLEDGE_AFTER
 from ..protocol.session.peer import Sink
@@ -64,11 +62,16 @@ class Conversation:
         self._peer = peer
         self._host = host
 
-    def start(self, inbox: Inbox) -> None:
-        """Take over the link: what waits goes out, and what comes in goes to the host."""
+    def start(self, inbox: Inbox, *, is_sole: bool = False) -> None:
+        """Take over the link: what waits goes out, and what comes in goes to the host.
+
+        Args:
+            inbox: see `Wire.divert`.
+            is_sole: see `Wire.divert`.
+        """
         self._link.traffic = self
         self.refill()
-        self._link.divert(inbox, self.take)
+        self._link.divert(inbox, self.take, is_sole=is_sole)
 
     @property
     def link(self) -> Link:
@@ -118,12 +121,14 @@ class Conversation:
 
     def refill(self) -> bool:
         """See `Traffic`."""
-        link, peer, now = self._link, self._peer, current_time()
+        link, peer = self._link, self._peer
+        now = link.clock()
         durable, has_written = self._host.durable, False
         try:
-            while link.may_write and (frame := peer.next_frame(now, durable)) is not None:
-                link.write(frame)
+            while link.may_write and (frames := peer.next_frames(now, durable)):
                 has_written = True
+                for frame in frames:
+                    link.write(frame)
         except StatewsError:
             return False  # whoever serves the link learns of it
         link.has_backlog = peer.has_frames
@@ -139,7 +144,7 @@ class Conversation:
         if cursor.is_urgent:
             self._acknowledge()
         elif cursor.due == math.inf:
-            cursor.due = current_time() + ACKNOWLEDGE_AFTER
+            cursor.due = self._link.clock() + ACKNOWLEDGE_AFTER
             self._link.look_at(cursor.due)
 
     def _acknowledge(self) -> None:

@@ -117,7 +117,7 @@ class Link(Wire):
         while not self.inbox and self.state is not LinkState.OVER:
             if self._reader is Reader.CALLER or self._arrived is not None:
                 raise BusyError("another task is receiving from this connection already")
-            if self._reader is Reader.NOBODY and self._sort is None:
+            if self._reader is Reader.NOBODY and self.is_sole:
                 try:
                     await self._read(Reader.CALLER)
                 finally:
@@ -165,7 +165,7 @@ class Link(Wire):
             self._nap.deadline = min(self._look_again(), self._until)
             if self.state is LinkState.OVER:
                 return self._why_not()
-            if self._clock() >= self._until:
+            if self.clock() >= self._until:
                 return None
             with self._nap:
                 if self._flush():
@@ -180,7 +180,7 @@ class Link(Wire):
 
     def _look_again(self) -> float:
         look, until = self._beat(), self._attended_until
-        return min(look, until) if until > self._clock() else look
+        return min(look, until) if until > self.clock() else look
 
     def _turn(self) -> Awaitable[None]:
         """Read if nobody else does and there is room; else wait to be called."""
@@ -189,7 +189,7 @@ class Link(Wire):
     def _is_owners_turn(self) -> bool:
         if self._arrived is not None:
             return True  # a caller found the owner reading, and relies on it
-        is_attended = self._clock() < self._attended_until
+        is_attended = self.clock() < self._attended_until
         return self._reader is Reader.NOBODY and not is_attended and self._has_room
 
     async def _turn_while_full(self) -> None:
@@ -204,7 +204,7 @@ class Link(Wire):
             await self._stream.wait_writable()
         except LinkDropped as error:
             self._end(error)
-        self._liveness.heard(self._clock())  # room in a full pipe: the peer takes things in
+        self._liveness.heard(self.clock())  # room in a full pipe: the peer takes things in
         scope.cancel()
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:

@@ -53,19 +53,20 @@ class Wire:
 
     Attributes:
         state: where the link is in its closing handshake.
+        clock: of the event loop; `anyio.current_time` costs as much as a message.
         ending: why it is over, once it is.
         inbox: the messages not yet taken, oldest first.
         subprotocol: the one selected in the opening handshake, if any.
         headers: the peer's headers in the opening handshake, names in lower case.
         path: what the opening handshake asked for, with the query.
         traffic: whose messages go over it, if it is a connection's.
+        is_sole: whether nothing but what comes in fills `inbox`, so that who waits may read.
         has_backlog: whether there is more to write as soon as there is room.
     """
 
     __slots__ = (
         "_arrived",
         "_attended_until",
-        "_clock",
         "_decoder",
         "_encoder",
         "_inbox_bytes",
@@ -78,10 +79,12 @@ class Wire:
         "_side",
         "_sort",
         "_stream",
+        "clock",
         "ending",
         "has_backlog",
         "headers",
         "inbox",
+        "is_sole",
         "path",
         "state",
         "subprotocol",
@@ -100,11 +103,12 @@ class Wire:
         self._decoder = opened.decoder
         self._encoder = opened.encoder
         self._outgoing = Outgoing(stream, policy.limits.outgoing_bytes)
-        self._clock = loop_clock()
-        self._liveness = Liveness(policy.heartbeat, now=self._clock(), awake=awake_time())
+        self.clock: Callable[[], float] = loop_clock()
+        self._liveness = Liveness(policy.heartbeat, now=self.clock(), awake=awake_time())
         self._ping = b""
         self.traffic: Traffic | None = None
         self.has_backlog: bool = False
+        self.is_sole: bool = True
         self._sort: Callable[[deque[Message]], int] | None = None
         self._inbox_bytes = 0  # taken in since the inbox was last empty
         self._inbox_limit = policy.limits.inbox_bytes
@@ -133,14 +137,18 @@ class Wire:
         self.inbox = self._decoder.inbox = inbox
         self._inbox_bytes = sum(map(len, inbox))  # what earlier links left counts as well
 
-    def divert(self, inbox: Inbox, sort: Callable[[deque[Message]], int]) -> None:
+    def divert(
+        self, inbox: Inbox, sort: Callable[[deque[Message]], int], *, is_sole: bool = False
+    ) -> None:
         """Have what came in, and what will, looked at before it goes into `inbox`.
 
         Args:
             inbox: where the application finds messages.
             sort: takes in what has come, and returns the bytes that wait in `inbox`.
+            is_sole: whether nothing else puts anything there.
         """
         self.inbox = inbox
+        self.is_sole = is_sole
         self._sort = sort
         self.call_owner()
         try:
@@ -157,9 +165,9 @@ class Wire:
 
     def _attend(self) -> None:
         """A caller is receiving: leave reading to callers for a while, and look again then."""
-        if self._sort is not None:
+        if not self.is_sole:
             return  # what comes in is looked at first, whether anybody receives or not
-        self._attended_until = until = self._clock() + ATTENDED
+        self._attended_until = until = self.clock() + ATTENDED
         if self._nap.deadline > until:  # noqa: PLR1730 - to set a deadline costs more than to look
             self._nap.deadline = until
 
@@ -189,7 +197,7 @@ class Wire:
             text = "the peer closed the TCP connection without a closing handshake"
             self._end(LinkDropped(text))
             return
-        self._liveness.heard(self._clock())
+        self._liveness.heard(self.clock())
         decoder = self._decoder
         try:
             decoder.feed(data)
@@ -243,7 +251,7 @@ class Wire:
     def _take_pong(self, payload: bytes) -> None:
         """Take in an answer; others may have been left out (RFC 6455 section 5.5.3)."""
         if payload == self._ping:
-            self._liveness.answered(self._clock())
+            self._liveness.answered(self.clock())
         if self.traffic is not None:
             self.traffic.confirm(int.from_bytes(payload[NONCE_BYTES:], "big"))
 
@@ -295,16 +303,16 @@ class Wire:
             nonce = self._ping[:NONCE_BYTES] or os.urandom(NONCE_BYTES)
             position = 0 if self.traffic is None else self.traffic.ask()
             self._ping = nonce + position.to_bytes(PING_BYTES - NONCE_BYTES, "big")
-            self._liveness.asked(self._clock())
+            self._liveness.asked(self.clock())
             self._put(self._encoder.control(Opcode.PING, self._ping))
 
     def asked(self) -> None:
         """The application has asked the peer for a sign of life, in its own words."""
-        self._liveness.asked(self._clock())
+        self._liveness.asked(self.clock())
 
     def answered(self) -> None:
         """And the peer has answered."""
-        self._liveness.answered(self._clock())
+        self._liveness.answered(self.clock())
 
     def look_at(self, at: float) -> None:
         """Have `Traffic.tick` called at that time, or earlier."""
@@ -317,7 +325,7 @@ class Wire:
 
     def _beat(self) -> float:
         """Do what the heartbeat asks for now, and return when to look again."""
-        now, reading = self._clock(), self._has_room
+        now, reading = self.clock(), self._has_room
         match self._liveness.judge(now, awake_time(), reading=reading):
             case Verdict.DEAD if self._stream.is_readable():
                 self._liveness.heard(now)  # its answer is here, and only not read yet

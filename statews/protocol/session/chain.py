@@ -13,12 +13,10 @@ from zlib import crc32
 from ..codes import Opcode
 from ..plain import Message
 
-__all__ = ["advance", "start", "take_back"]
+__all__ = ["advance", "start"]
 
-FACTOR: Final = 1000003  # odd, so that a step can be taken back
-MODULUS: Final = 2**32
-MASK: Final = MODULUS - 1
-INVERSE: Final = pow(FACTOR, -1, MODULUS)
+FACTOR: Final = 1000003
+MASK: Final = 2**32 - 1
 TEXT: Final = crc32(bytes((Opcode.TEXT,)))
 BINARY: Final = crc32(bytes((Opcode.BINARY,)))
 
@@ -28,20 +26,11 @@ def start(sid: str) -> int:
     return crc32(sid.encode())
 
 
-def check(message: Message) -> int:
-    """What one message adds: `crc32(opcode || payload)`."""
-    if isinstance(message, str):
-        return crc32(message.encode(), TEXT)
-    return crc32(message, BINARY)
-
-
 def advance(chain: int, messages: Iterable[Message]) -> int:
-    """The value after some more messages."""
+    """The value after some more messages, each of which adds `crc32(opcode || payload)`."""
     for message in messages:
-        chain = (chain * FACTOR + check(message)) & MASK
+        if isinstance(message, str):
+            chain = (chain * FACTOR + crc32(message.encode(), TEXT)) & MASK
+        else:
+            chain = (chain * FACTOR + crc32(message, BINARY)) & MASK
     return chain
-
-
-def take_back(chain: int, message: Message) -> int:
-    """The value before the message after which it is `chain`."""
-    return (chain - check(message)) * INVERSE & MASK

@@ -26,6 +26,8 @@ class Cursor:
 
     Args:
         window: how much the peer may have unhandled here.
+        rx, chain: where an earlier process was.
+        is_stored: whether a store has to know first what was handled: see `saved`.
 
     Attributes:
         rx: the number of the last message handled.
@@ -43,6 +45,7 @@ class Cursor:
     __slots__ = (
         "_held",
         "_held_bytes",
+        "_is_stored",
         "_unacknowledged_bytes",
         "arrived",
         "chain",
@@ -55,8 +58,11 @@ class Cursor:
         "window",
     )
 
-    def __init__(self, window: Window, *, rx: int = 0, chain: int = 0) -> None:
+    def __init__(
+        self, window: Window, *, rx: int = 0, chain: int = 0, is_stored: bool = True
+    ) -> None:
         self.window: Window = window
+        self._is_stored = is_stored
         self.start_over(chain, rx=rx)
 
     def start_over(self, chain: int, *, rx: int = 0) -> None:
@@ -100,6 +106,11 @@ class Cursor:
         return True
 
     @property
+    def is_behind(self) -> bool:
+        """Whether this link has not brought all again that an earlier one had."""
+        return self.expected <= self.arrived
+
+    @property
     def held_bytes(self) -> int:
         """What has arrived and was not handled; characters, for text."""
         return self._held_bytes
@@ -123,16 +134,26 @@ class Cursor:
 
     def handled(self, payload: Message) -> bool:
         """The next message was handled; whether an acknowledgement is due at once, or soon."""
-        self.rx += 1
-        self.chain = advance(self.chain, (payload,))
+        self.rx = rx = self.rx + 1
+        self.chain = chain = advance(self.chain, (payload,))
+        size, window = len(payload), self.window
         self._held -= 1
-        self._held_bytes -= (size := len(payload))
-        self._unacknowledged_bytes += size
-        return self.due == math.inf or self.is_urgent
+        self._held_bytes -= size
+        self._unacknowledged_bytes = unacknowledged = self._unacknowledged_bytes + size
+        if not self._is_stored:
+            self.safe, self.safe_chain = rx, chain
+        # As `is_urgent`, which costs as much as all of this.
+        return (
+            self.due == math.inf
+            or (rx - self.told) * SHARE >= window.messages
+            or unacknowledged * SHARE >= window.size_bytes
+        )
 
     def passed(self, upto: int, chain: int) -> bool:
         """The application was told that everything up to there is lost. As `handled`."""
         self.rx, self.chain = upto, chain
+        if not self._is_stored:
+            self.safe, self.safe_chain = upto, chain
         return True
 
     def saved(self, rx: int, chain: int) -> None:
@@ -150,9 +171,11 @@ class Cursor:
     def acknowledge(self) -> int | None:
         """What the next frame may acknowledge; None if that was said already."""
         self.due = math.inf  # where the store is behind, its next word is waited for
-        if self.safe == self.told:
+        # What an earlier link has brought, the peer sends on this one again, and not all at once.
+        upto = min(self.safe, self.expected - 1)
+        if upto == self.told:
             return None
-        self.told = self.safe
-        if self.safe == self.rx:
+        self.told = upto
+        if upto == self.rx:
             self._unacknowledged_bytes = 0
-        return self.told
+        return upto

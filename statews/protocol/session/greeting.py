@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeVar, cast
 
@@ -83,11 +83,11 @@ class Hello:
     """
 
     sid: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     attempt: int = 1
     position: Position = NOWHERE
     window: Window = DEFAULT_WINDOW
-    auth: object = None
+    auth: object = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Welcome:
 
     result: Result
     sid: str
-    token: str
+    token: str = field(repr=False)
     position: Position = NOWHERE
     window: Window = DEFAULT_WINDOW
     lost: tuple[tuple[int, int], ...] = ()

@@ -126,8 +126,8 @@ def misfit(peer: Peer, other: Position) -> str | None:
         return f"it has handled message {other.rx}, and {log.last} was the last one"
     if other.rx < log.confirmed:
         return f"it has handled {other.rx} messages, and had acknowledged {log.confirmed}"
-    if other.last < peer.cursor.safe:
-        return f"message {peer.cursor.safe} was handled, and it knows {other.last} only"
+    if other.last < peer.cursor.arrived:
+        return f"message {peer.cursor.arrived} has arrived, and it knows {other.last} only"
     chain = log.chain_at(other.rx)
     if chain is not None and chain != other.chain:
         return f"up to message {other.rx} it was told something else"
@@ -163,18 +163,19 @@ class Ticket:
     def judge(self, welcome: Welcome, peer: Peer) -> str | None:
         """Why a welcome does not fit, and the session is over; None if it does."""
         if welcome.result in (Result.NEW, Result.RESET):
-            return None
+            rx = welcome.position.rx
+            return f"it has handled {rx} messages of a new session" if rx else None
         if welcome.sid != self.sid:
             return "the server went on with another session"
         return misfit(peer, welcome.position)
 
     def renew(self, welcome: Welcome) -> None:
-        """Take the session and the token that a welcome brought."""
-        if welcome.sid != self.sid:
-            self.attempt = 1  # the first of the new session
+        """Take the session and the token that a welcome brought.
+
+        Attempts go on counting in a new session: the server knows the number of the last hello.
+        """
         self.sid, self.token = welcome.sid, welcome.token
 
     def forget(self) -> None:
-        """There is no session any more."""
+        """There is no session any more; the next one counts its attempts on from here."""
         self.sid = self.token = None
-        self.attempt = 0

@@ -9,11 +9,12 @@ was dropped.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ...errors import UsageError
-from ..entry import DROPPED, QUEUED, Entry
+from ..entry import DROPPED, PLAIN, QUEUED, WRITTEN, Entry
 from ..envelope import broke_session
 from ..outbox import Queue
 from .chain import advance
@@ -43,6 +44,8 @@ class Window:
                 raise UsageError(f"Window.{name} must be a whole number above 0, got {value!r}")
 
 
+BATCH: Final = 64  # messages
+SHORT: Final = 1024  # bytes
 DEFAULT_WINDOW: Final = Window()
 
 
@@ -60,7 +63,15 @@ class Log(Queue):
         window: how much the peer lets us send ahead.
     """
 
-    __slots__ = ("_waiting_bytes", "chain", "confirmed", "told", "window")
+    __slots__ = (
+        "_doubtful",
+        "_doubtful_bytes",
+        "_waiting_bytes",
+        "chain",
+        "confirmed",
+        "told",
+        "window",
+    )
 
     def __init__(self, settings: Outbox, *, is_numbered_at_once: bool = False) -> None:
         super().__init__(settings)
@@ -70,6 +81,8 @@ class Log(Queue):
         self.told: int = 0
         self.window: Window = DEFAULT_WINDOW
         self._waiting_bytes = 0
+        # Up to here messages were dropped that had been written: the peer may still hold them.
+        self._doubtful = self._doubtful_bytes = 0
 
     @property
     def first(self) -> int:
@@ -84,12 +97,27 @@ class Log(Queue):
     @property
     def may_write(self) -> bool:
         """Whether the peer has room for the next message."""
-        written, window = self.written, self.window
-        if not written:
+        flight, size_bytes = self.written, self.size_bytes - self._waiting_bytes
+        if self.confirmed < self._doubtful:
+            flight += self._doubtful - self.confirmed
+            size_bytes += self._doubtful_bytes
+        if not flight:
             return True
-        flight = self.size_bytes - self._waiting_bytes
+        window, following = self.window, self.entries[self.written]
+        return flight < window.messages and size_bytes + following.size <= window.size_bytes
+
+    def may_go_at_once(self, size: int) -> bool:
+        """Whether nothing waits, and neither the peer's limits nor our own are in the way."""
+        written, window, settings = self.written, self.window, self._settings
+        after = self.size_bytes + size
         return (
-            written < window.messages and flight + self.entries[written].size <= window.size_bytes
+            written == len(self.entries)
+            and written < window.messages
+            and written < settings.messages
+            and after <= window.size_bytes
+            and after <= settings.size_bytes
+            and self.told >= self.acknowledged
+            and self.confirmed >= self._doubtful
         )
 
     def chain_at(self, seq: int) -> int | None:
@@ -111,18 +139,71 @@ class Log(Queue):
         if index < self.fixed:
             # In numbers there are no holes but at the front, and that one is told of.
             assert index == 0  # noqa: S101
-            self.chain = advance(self.chain, (self.entries[0].message,))
-            if not self.written:
-                self.acknowledged += 1  # else the queue counts it
-            if self.numbered < math.inf:
-                self.numbered = max(0, self.numbered - 1)
+            self._drop_number(self.entries[0])
         return super()._take_out(index)
+
+    def _drop_number(self, entry: Entry) -> None:
+        """The first one goes, and its number with it."""
+        self.chain = advance(self.chain, (entry.message,))
+        if entry.attempts:
+            is_first = self._doubtful <= self.confirmed
+            self._doubtful_bytes = entry.size + (0 if is_first else self._doubtful_bytes)
+            self._doubtful = self.first
+        if self.written:
+            self.told = self.position
+        else:
+            self.acknowledged += 1  # else the queue counts it
+        if self.numbered < math.inf:
+            self.numbered = max(0, self.numbered - 1)
+
+    def _drop_older(self, key: Hashable) -> None:
+        if self.numbered < math.inf:  # else it has a number, and keeps its place
+            super()._drop_older(key)
+
+    def withdraw(self, entry: Entry, reason: str) -> None:
+        """Drop one that was never written: what waits behind it moves up."""
+        numbered, self.numbered = self.numbered, 0
+        super().withdraw(entry, reason)
+        self.numbered = numbered
 
     def wrote(self, entry: Entry) -> None:
         """What `next_waiting` gave was handed to the link."""
-        super().wrote(entry)
+        self.written = written = self.written + 1
         self._waiting_bytes -= entry.size
-        self.told = self.position
+        self.told = entry.position = self.acknowledged + written
+        entry.attempts += 1
+        if entry.terms is not PLAIN:
+            self._unkey(entry)
+        entry.state = WRITTEN
+        if entry.waiter is not None:
+            entry.wake()
+
+    def write_batch(self) -> tuple[int, list[str]]:
+        """Hand out short texts that wait and have nothing about them, as far as there is room.
+
+        Returns:
+            The number before the first one's, and the texts.
+        """
+        before, written, window = self.told, self.written, self.window
+        if self.confirmed < self._doubtful or before < self.acknowledged:
+            return before, []
+        room_bytes = window.size_bytes - (self.size_bytes - self._waiting_bytes)
+        texts: list[str] = []
+        taken_bytes = 0
+        for entry in self.entries[written : min(written + BATCH, window.messages)]:
+            text = entry.message
+            if not isinstance(text, str) or entry.terms is not PLAIN or entry.size > SHORT:
+                break
+            if taken_bytes + entry.size > room_bytes:
+                break
+            taken_bytes += entry.size
+            texts.append(text)
+            entry.position = before + len(texts)
+            entry.attempts += 1
+            entry.move(WRITTEN)
+        self.written, self.told = written + len(texts), before + len(texts)
+        self._waiting_bytes -= taken_bytes
+        return before, texts
 
     def acknowledge(self, position: int) -> int:
         """The peer has handled everything up to `position`; how many messages that settles.
@@ -130,14 +211,14 @@ class Log(Queue):
         Raises:
             SessionError: it was never sent that much.
         """
-        if position > max(self.position, self.told):
+        if position > (self.position if self.written else self.told):
             raise broke_session(f"the peer acknowledged {position}, which it was not sent")
         self.confirmed = max(self.confirmed, position)
         self.told = max(self.told, position)
         count = position - self.acknowledged
         if count <= 0:
             return 0
-        self.chain = advance(self.chain, (entry.message for entry in self.entries[:count]))
+        self.chain = advance(self.chain, [entry.message for entry in self.entries[:count]])
         if self.numbered < math.inf:
             self.numbered = max(0, self.numbered - count)
         return super().acknowledge(position)
@@ -169,12 +250,15 @@ class Log(Queue):
         """What the peer has to be told before the next message: up to where all is gone."""
         if self.told >= self.acknowledged or self.written:
             return None
+        if self._doubtful <= self.told and self.has_waiting and not self.may_write:
+            return None  # more may be dropped until there is room
         self.told = self.acknowledged
         return self.acknowledged, self.chain
 
     def start_over(self, chain: int) -> None:
         """A new session: what was sent in the old one is in doubt, or gets a new number."""
         self.chain, self.confirmed, self.told = chain, 0, 0
-        self.written, self.numbered = self.fixed, 0
-        self._waiting_bytes = 0
+        self.written = sum(1 for entry in self.entries if entry.attempts)  # the first ones
+        self.numbered = self.numbered if self.numbered == math.inf else 0
+        self._waiting_bytes = self._doubtful = self._doubtful_bytes = 0
         self.lose_link()

@@ -23,6 +23,7 @@ from ..envelope import (
     Slot,
     Volatile,
     broke_session,
+    is_number,
     parse,
     write_acknowledgement,
     write_answer,
@@ -123,22 +124,34 @@ class Peer:
         Raises:
             SessionError: one of them is not right. Those before it are taken in.
         """
-        cursor, before = self.cursor, self.log.acknowledged
-        has_settled = False
+        cursor, log = self.cursor, self.log
+        take, deliver, before = cursor.take, sink.deliver, log.acknowledged
+        has_settled, was_behind = False, cursor.is_behind
         while arrived:
             message = arrived.popleft()
-            expected = cursor.expected
-            # Nearly all frames are this one, and to parse it costs as much as all the rest.
+            # Nearly all frames are like this, and to parse them costs as much as all the rest.
             if type(message) is str:
+                expected = cursor.expected
                 head, _, payload = message.partition(";")
-                if head == f"M{expected}":
-                    if cursor.take(expected, payload):
-                        sink.deliver(payload, expected)
+                number, comma, ack = head.partition(",")
+                if number == f"M{expected}" and (not comma or is_number(ack)):
+                    if comma:
+                        log.acknowledge(int(ack))
+                    if take(expected, payload):
+                        deliver(payload, expected)
                     continue
             frame = parse(message)
             if frame is not None:
                 has_settled |= self._take(frame, sink)
-        return has_settled or self.log.acknowledged > before
+        if was_behind:
+            self._acknowledge_again()
+        return has_settled or log.acknowledged > before
+
+    def _acknowledge_again(self) -> None:
+        """What came again may be handled already, and then nothing else would say so."""
+        frame = self.acknowledgement()
+        if frame is not None:
+            self.replies.append(frame)
 
     def _take(self, frame: Frame, sink: Sink) -> bool:
         match frame:
@@ -205,13 +218,22 @@ class Peer:
         skipped = log.skip()
         if skipped is not None:
             return write_skip(*skipped)
-        if not log.has_waiting or not log.may_write:
+        if log.written == len(log.entries) or not log.may_write:
             return None
         entry = log.next_waiting(now)
         if entry is None or entry.terms.number > upto:
             return None
         log.wrote(entry)
-        return write_reliable(log.position, self.cursor.acknowledge(), entry.message)
+        return write_reliable(log.told, self.cursor.acknowledge(), entry.message)
+
+    def next_frames(self, now: float, upto: float) -> list[Message]:
+        """As many at once as a look at the link between them would not be worth."""
+        frame = self.next_frame(now, upto)
+        if frame is None:
+            return []
+        seq, messages = self.log.write_batch()
+        batch = [f"M{seq + index};{text}" for index, text in enumerate(messages, 1)]
+        return [frame, *batch]
 
     def write_direct(self, message: Message) -> Message:
         """The frame of a message that goes out at once; then `Log.track` it."""
