@@ -3,11 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 GROUPS := build test check bench lock mutants
-PURE := statews/errors.py,statews/policy.py,statews/lifecycle.py,statews/protocol/*
+PURE := statews/errors.py,statews/policy.py,statews/lifecycle/*,statews/protocol/*
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv demo test check format diagrams bench conformance mutants constraints clean
+.PHONY: help .venv demo test check format diagrams bench conformance model mutants constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,8 +23,9 @@ help: ## List what can be made
 demo: .venv/.base ## Watch a connection live through lost links
 	@$(BIN)/statews demo
 
+test: export PYTHONDONTWRITEBYTECODE = # each worker and each program would compile all anew
 test: .venv/.test ## Run the tests with coverage, then on every other supported Python found
-	$(BIN)/pytest --cov --numprocesses auto
+	$(BIN)/pytest --cov --numprocesses auto --dist worksteal
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 	@$(BIN)/python tools/environments.py test
 
@@ -49,6 +50,9 @@ bench: .venv/.base ## Measure statews beside other libraries
 
 conformance: .venv/.base ## Run Autobahn's test suite, for 10 to 20 minutes
 	$(BIN)/python conformance/run.py
+
+model: .venv/.test ## Search the session protocol at full bounds and beyond, for 2 to 5 minutes
+	$(BIN)/python -m tests.model
 
 mutants: .venv/.test .venv/.mutants ## Change what decides and see the tests notice, for 15 minutes
 	$(BIN)/python tools/mutants.py

@@ -1,14 +1,20 @@
-"""Backends, and how much is drawn at random.
+"""Backends, how much is drawn at random, and what keeps a run short.
 
 Hypothesis has no deadline for an example: this machine has other work as well. In CI the
 examples are the same for the same code; elsewhere each run looks for new ones. With
-`STATEWS_TESTS=brief` there are fewer.
+`STATEWS_TESTS=brief` there are fewer, and several Pythons are tested side by side.
+
+A search that runs the same lines a thousand times over is marked `no_cover`: traced, it takes
+three times as long, and lighter tests reach those lines. So is a test of speed or of memory.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
+import sys
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -39,4 +45,27 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
 
 def pytest_xdist_auto_num_workers() -> int:
     """Twice the cores: many tests wait for real seconds on real sockets."""
-    return 2 * (os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
+    return cores + 1 if IS_BRIEF else 2 * cores
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is here by now, which stays, out of every collection of garbage to come."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Trace no test that is marked `no_cover`, in xdist's workers either.
+
+    There pytest-cov has two tracers: where it stops one, the other goes on.
+    """
+    tracer = sys.gettrace()
+    if tracer is None or pyfuncitem.get_closest_marker("no_cover") is None:
+        return (yield)
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)

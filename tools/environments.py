@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,8 +22,6 @@ HOME = ROOT / ".venv"
 PROJECT = ROOT / "pyproject.toml"
 CONSTRAINTS = ROOT / "constraints.txt"
 SUPPORTED = re.findall(r':: (3\.\d+)"', PROJECT.read_text(encoding="utf-8"))  # its classifiers
-
-
 # What is drawn at random is drawn at length on one Python: it hardly depends on which.
 BRIEF = {"STATEWS_TESTS": "brief"}
 
@@ -93,6 +92,7 @@ def test_elsewhere() -> bool:
     """Run the tests on each supported Python but that of ``.venv``; return whether all passed."""
     outcomes: dict[str, str] = {}
     here = version(python_of(HOME))
+    directories: dict[str, Path] = {}
     for wanted in SUPPORTED:
         if wanted == here:
             continue
@@ -100,18 +100,31 @@ def test_elsewhere() -> bool:
         if maker is None:
             outcomes[wanted] = "not found"
             continue
-        directory = ROOT / f".venv-{wanted}"
-        install(directory, maker, "test")
-        say(f"Python {wanted}:")
-        tests = subprocess.run(
-            [python_of(directory), "-m", "pytest", "--quiet", "--numprocesses", "auto"],
-            check=False,
-            cwd=ROOT,
-            env=os.environ | BRIEF,
-        )
-        outcomes[wanted] = "failed" if tests.returncode else "passed"
+        directories[wanted] = ROOT / f".venv-{wanted}"
+        install(directories[wanted], maker, "test")
+    for wanted in directories:
+        say(f"Python {wanted}: testing")
+    with ThreadPoolExecutor(len(SUPPORTED)) as pool:  # side by side, since each waits a lot
+        runs = pool.map(run_tests, directories.values())
+        for wanted, tests in zip(directories, runs, strict=True):
+            say(f"Python {wanted}:\n{tests.stdout}")
+            outcomes[wanted] = "failed" if tests.returncode else "passed"
     say("Other Pythons: " + ", ".join(f"{which} {what}" for which, what in outcomes.items()))
     return "failed" not in outcomes.values()
+
+
+def run_tests(directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the tests in the environment in ``directory``; what they print is in the result."""
+    options = ("--quiet", "--numprocesses", "auto", "--dist", "worksteal")
+    return subprocess.run(
+        [python_of(directory), "-m", "pytest", *options],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | BRIEF,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def find(wanted: str) -> str | None:

@@ -68,6 +68,7 @@ from .delivering import (
     weathers,
 )
 
+pytestmark = pytest.mark.no_cover
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
 

@@ -66,6 +66,7 @@ async def do_something_else(_: statews.Connection) -> None:
     await anyio.sleep_forever()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("application", [receive_all, send_steadily, do_something_else])
 async def test_a_frozen_peer_is_found_whatever_the_application_does(
     world: World, application: Callable[[statews.Connection], Coroutine[None, None, None]]

@@ -69,6 +69,7 @@ def test_a_silent_peer_is_asked_after_the_interval_and_dead_after_the_timeout() 
     assert (watch.pings, watch.now) == ([30], 40)
 
 
+@pytest.mark.no_cover
 @given(heartbeat=heartbeats, start=moments)
 def test_a_dead_peer_is_found_within_interval_and_timeout(
     heartbeat: Heartbeat, start: float
@@ -79,6 +80,7 @@ def test_a_dead_peer_is_found_within_interval_and_timeout(
     assert watch.now == pytest.approx(start + heartbeat.interval + heartbeat.timeout)
 
 
+@pytest.mark.no_cover
 @given(
     heartbeat=heartbeats,
     start=moments,

@@ -756,6 +756,7 @@ def test_the_example_in_the_docstring_runs() -> None:
     assert not result.failed
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("alike", [1, 2, 10**6])
 @pytest.mark.parametrize("order", ["in order", "backwards", "odd ones last", "not at all"])
 def test_nothing_takes_more_than_n_log_n(alike: int, order: str) -> None:

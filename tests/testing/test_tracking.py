@@ -30,6 +30,7 @@ def track(*pieces: bytes) -> tuple[bytes, list[SeenFrame]]:
 payload_sizes = st.lists(st.one_of(st.integers(0, 200), st.integers(0, 70_000)), max_size=6)
 
 
+@pytest.mark.no_cover
 @given(
     payload_sizes=payload_sizes,
     masked=st.booleans(),

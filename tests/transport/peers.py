@@ -41,9 +41,8 @@ class TLS:
         return context
 
     def client(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        self.trust(context)
-        return context
+        authority = self.authority.cert_pem.bytes().decode()
+        return ssl.create_default_context(cadata=authority)  # the system's take long to load
 
     def trust(self, context: ssl.SSLContext) -> None:
         self.authority.configure_trust(context)
