@@ -11,6 +11,7 @@ import anyio
 from ..errors import ConnectionClosed, StatewsError, UsageError
 from ..lifecycle import Phase, State
 from ..policy import Policy
+from ..protocol.entry import Entry
 from ..protocol.envelope import SUBPROTOCOL
 from ..protocol.frames import CloseCode
 from ..protocol.sync import Strategy
@@ -221,28 +222,51 @@ class Connection:
         """
         sender = self._sender
         link = sender.direct
-        if key is not None or time_to_live is not None or link_only or sender.has_terms:
-            return await sender.send(
-                message, key=key, time_to_live=time_to_live, link_only=link_only
-            )
-        receipt = Receipt(message)
-        receipt.sending = sender
-        if link is None:
-            await sender.enter(receipt)
-            return receipt
-        if receipt.size > DIRECT:
-            await sender.enter(receipt)
-            return receipt
+        if (
+            link is None
+            or type(message) is not str
+            or len(message) > DIRECT
+            or key is not None
+            or time_to_live is not None
+            or link_only
+            or not message.isascii()
+        ):
+            if key is not None or time_to_live is not None or link_only or sender.has_terms:
+                return await sender.send(
+                    message, key=key, time_to_live=time_to_live, link_only=link_only
+                )
+            return await self._send_entry(Entry(message))
         try:
-            is_full = link.write(receipt.message)
+            is_full = link.write(message)
         except StatewsError:  # it is over, and the driver has not had its turn yet
-            await sender.enter(receipt)
-            return receipt
-        if sender.queue.track(receipt):
+            return await self._send_entry(Entry(message))
+        queue = sender.queue
+        receipt = Receipt()
+        receipt.message, receipt.sending = message, sender
+        receipt.burst = burst = queue.burst or queue.begin_burst()
+        receipt.index = burst.done + len(queue.texts)
+        if queue.track_text(message):
             sender.look_at_limits()
         if is_full:
             await link.wait_room()
         return receipt
+
+    async def _send_entry(self, entry: Entry) -> Receipt:
+        sender = self._sender
+        way = sender.way
+        if way is None or entry.size > DIRECT:
+            await sender.enter(entry)
+            return sender.receipt(entry)
+        try:
+            is_full = way.write(entry.message)
+        except StatewsError:
+            await sender.enter(entry)
+            return sender.receipt(entry)
+        if sender.queue.track(entry):
+            sender.look_at_limits()
+        if is_full:
+            await way.wait_room()
+        return sender.receipt(entry)
 
     async def flush(self) -> None:
         """Return when everything that was sent before is settled: acknowledged, or given up.

@@ -22,20 +22,14 @@ class Expiry:
 
     __slots__ = ("_group", "_on_expired", "_queue", "_scope")
 
-    def __init__(self, queue: Queue, on_expired: Callable[[], None]) -> None:
+    def __init__(self, queue: Queue, on_expired: Callable[[], None], group: TaskGroup) -> None:
         self._queue = queue
         self._on_expired = on_expired
-        self._group: TaskGroup | None = None
-        self._scope: CancelScope | None = None  # of the task, if there is one
-
-    def start(self, group: TaskGroup) -> None:
-        """From now on, tasks run in `group`."""
         self._group = group
+        self._scope: CancelScope | None = None  # of the task, if there is one
 
     def watch(self, at: float) -> None:
         """Something expires at that time."""
-        if at == math.inf or self._group is None:
-            return
         if self._scope is None:
             self._scope = CancelScope(deadline=at)
             self._group.start_soon(self._run)

@@ -13,12 +13,12 @@ from anyio import current_time
 
 from ..errors import StatewsError
 from ..protocol.fence import Fence
+from ..protocol.outbox import Queue
 
 if TYPE_CHECKING:
     from ..policy import Outbox
-    from ..protocol.outbox import Queue
+    from ..protocol.entry import Entry
     from ..transport.link import Link
-    from .receipts import Receipt
     from .sender import Sender
 
 __all__ = ["DIRECT", "Plain"]
@@ -55,7 +55,7 @@ class Plain:
         if self._queue.entries and self._queue.entries[0].attempts > 1:
             self.hurry()  # it has waited long enough, and this link may not live for long either
 
-    def send_now(self, _: Receipt) -> bool:
+    def send_now(self, _: Entry) -> bool:
         """What is for this link alone goes the way of everything else."""
         return False
 
@@ -140,7 +140,7 @@ class Plain:
 
     def _is_beyond(self, share: float) -> bool:
         queue, settings = self._queue, self._settings
-        beyond = len(queue.entries) > settings.messages * share
+        beyond = len(queue) > settings.messages * share
         return beyond or queue.size_bytes > settings.size_bytes * share
 
     def look_at_limits(self) -> None:
@@ -153,7 +153,7 @@ class Plain:
             borne = min(int(settings.size_bytes * QUARTER), settings.size_bytes - DIRECT)
             queue.bear(int(settings.messages * QUARTER), borne)
         if len(queue) >= settings.messages or queue.size_bytes > settings.size_bytes - DIRECT:
-            self._sender.direct = None  # from here on each message is held against the limits
+            self._sender.way = self._sender.direct = None  # each is held against the limits now
 
     def _choose_way(self) -> None:
         """Write directly where nothing has to be looked at: no names, times or backlog."""
@@ -162,5 +162,8 @@ class Plain:
         is_within = (
             len(queue) < settings.messages and queue.size_bytes + DIRECT <= settings.size_bytes
         )
-        is_free = not queue.entries or (is_within and not queue.has_waiting)
-        self._sender.direct = self._link if is_plain and is_free else None
+        is_free = not len(queue) or (is_within and not queue.has_waiting)
+        way = self._link if is_plain and is_free else None
+        self._sender.way = way
+        # The log of a session wants an entry for each, since its messages have numbers.
+        self._sender.direct = way if type(queue) is Queue else None

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from anyio import CancelScope, Event
 
 from ..errors import DeliveryError
-from ..protocol.entry import Entry, ReceiptState, Waiter
+from ..protocol.entry import ReceiptState
+from ..protocol.outbox import Burst
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..protocol.entry import Entry
+    from ..protocol.frames import Message
+    from ..protocol.outbox import Queue
 
 __all__ = ["Receipt"]
 
@@ -29,25 +37,63 @@ class Sending(Protocol):
         ...
 
 
-class Receipt(Entry):
+class Receipt:
     """How far one message has come, across links.
 
     Attributes:
         message: what was sent.
-        state: how far it has come: see `ReceiptState`.
-        reason: why, if it was dropped or is in doubt; else empty.
-        attempts: how many links it was written to.
-        size: its payload, in bytes.
         sending: the outbox that it is in.
+        burst: what it was written with.
+        index: its place in that.
     """
 
-    __slots__ = ("sending",)
+    __slots__ = ("burst", "index", "message", "sending")
 
+    # There is one for each message, and most are thrown away at once: whoever makes one sets these
+    # itself, for to be called with them costs as much again.
+    message: Message
     sending: Sending
+    burst: Burst
+    index: int
+
+    @classmethod
+    def of(cls, entry: Entry, sending: Sending, queue: Queue) -> Self:
+        """The receipt for an entry of its own."""
+        receipt = cls()
+        receipt.message, receipt.sending = entry.message, sending
+        receipt.burst, receipt.index = Burst(queue, [entry]), 0
+        return receipt
 
     def __repr__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
         return f"<statews.Receipt {self.state}{why}>"
+
+    @property
+    def state(self) -> ReceiptState:
+        """How far it has come: see `ReceiptState`."""
+        burst = self.burst
+        if self.index < burst.done:
+            return ReceiptState.ACKNOWLEDGED
+        entry = burst.find(self.index)
+        return ReceiptState.WRITTEN if entry is None else entry.state
+
+    @property
+    def reason(self) -> str:
+        """Why, if it was dropped or is in doubt; else empty."""
+        entry = self.burst.find(self.index)
+        return "" if entry is None else entry.reason
+
+    @property
+    def attempts(self) -> int:
+        """How many links it was written to."""
+        entry = self.burst.find(self.index)
+        return 1 if entry is None else entry.attempts
+
+    @property
+    def size(self) -> int:
+        """Its payload, in bytes."""
+        entry = self.burst.find(self.index)
+        return len(self.message) if entry is None else entry.size
 
     async def wait_settled(self) -> ReceiptState:
         """Return the final state, as soon as there is one.
@@ -83,11 +129,14 @@ class Receipt(Entry):
 
     async def _wait_move(self) -> None:
         self.sending.check_alive()
-        moved = self.waiter if isinstance(self.waiter, Event) else Event()
-        self.waiter: Waiter | None = moved
+        self.burst.expand()
+        entry = self.burst.find(self.index)
+        assert entry is not None  # noqa: S101 - it is not acknowledged
+        moved = entry.waiter if isinstance(entry.waiter, Event) else Event()
+        entry.waiter = moved
         self.sending.hurry()
-        is_waiting = self.state is ReceiptState.QUEUED
-        with CancelScope(deadline=self.terms.expires_at if is_waiting else math.inf) as scope:
+        is_waiting = entry.state is ReceiptState.QUEUED
+        with CancelScope(deadline=entry.terms.expires_at if is_waiting else math.inf) as scope:
             await moved.wait()
         if scope.cancelled_caught:
             self.sending.expire()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from anyio import CancelScope, Event, current_time
 
 from ..errors import StoreError, UsageError
-from ..protocol.entry import ReceiptState, Terms
+from ..protocol.entry import Entry, ReceiptState, Terms
 from ..protocol.outbox import Queue
 from .expiry import Expiry
 from .keeper import from_unix_time
@@ -55,7 +55,8 @@ class Sender:
 
     Attributes:
         queue: what is not settled.
-        direct: where to write to at once; None: a message has to queue.
+        way: where to write to at once; None: a message has to queue.
+        direct: the same, for texts of which a burst is enough.
         has_terms: whether there is something to each message, whatever was asked for it.
         intake: what looks at what comes in, if anything does.
         keeper: what stores the messages, if anything does.
@@ -64,6 +65,7 @@ class Sender:
     __slots__ = (
         "_check_alive",
         "_expiry",
+        "_group",
         "_room",
         "_session",
         "_settings",
@@ -73,13 +75,15 @@ class Sender:
         "intake",
         "keeper",
         "queue",
+        "way",
     )
 
     def __init__(
         self, settings: Outbox, check_alive: Callable[[], None], session: Session | None = None
     ) -> None:
         self.queue: Queue = Queue(settings) if session is None else session.peer.log
-        self.direct: Way | None = None
+        self.way: Way | None = None
+        self.direct: Link | None = None
         self.has_terms: bool = (
             settings.time_to_live is not None or settings.acknowledged is not None
         )
@@ -90,7 +94,8 @@ class Sender:
         self._session = session
         self._spoken: Plain | Spoken | None = None  # while a link is open
         self._room: Event | None = None  # somebody waits for room in the outbox
-        self._expiry = Expiry(self.queue, self.wake)
+        self._group: TaskGroup | None = None  # once the connection is entered
+        self._expiry: Expiry | None = None  # once something may expire
 
     # What the application's tasks call.
 
@@ -115,59 +120,62 @@ class Sender:
             link_only=link_only,
             now=current_time(),
         )
-        receipt = Receipt(message, terms)
-        receipt.sending = self
-        await self.enter(receipt)
-        return receipt
+        entry = Entry(message, terms)
+        await self.enter(entry)
+        return self.receipt(entry)
 
-    async def enter(self, receipt: Receipt) -> None:
-        """`send` for a receipt that is made already."""
+    def receipt(self, entry: Entry) -> Receipt:
+        """What tells how far that entry has come."""
+        return Receipt.of(entry, self, self.queue)
+
+    async def enter(self, entry: Entry) -> None:
+        """`send` for an entry that is made already."""
         self.check_alive()
-        if receipt.terms.link_only:
+        if entry.terms.link_only:
             if self._spoken is None:
-                receipt.give_up(ReceiptState.DROPPED, "there was no link")
+                entry.give_up(ReceiptState.DROPPED, "there was no link")
                 return
-            if self._spoken.send_now(receipt):
-                await self._wait_written(receipt)
+            if self._spoken.send_now(entry):
+                await self._wait_written(entry)
                 return
-        if self.keeper is None and self.queue.put_behind(receipt):
+        if self.keeper is None and self.queue.put_behind(entry):
             return  # what the others wait for, this one waits for as well
-        self._number(receipt)
-        while not self.queue.put(receipt, current_time()):
-            if not await self._wait_room(until=receipt.terms.expires_at):
-                receipt.give_up(ReceiptState.EXPIRED, "its time to live was over")
+        self._number(entry)
+        while not self.queue.put(entry, current_time()):
+            if not await self._wait_room(until=entry.terms.expires_at):
+                entry.give_up(ReceiptState.EXPIRED, "its time to live was over")
                 return
             self.check_alive()
-            self._number(receipt)
+            self._number(entry)
         self._sweep()
-        if receipt.terms.number and not receipt.state.is_final:
-            await self._store(receipt)
-        await self._wait_written(receipt)
+        if entry.terms.number and not entry.state.is_final:
+            await self._store(entry)
+        await self._wait_written(entry)
 
-    async def _wait_written(self, receipt: Receipt) -> None:
+    async def _wait_written(self, entry: Entry) -> None:
         """Have the outbox go out as far as it may, and wait if the link is full."""
         spoken = self._spoken
         if spoken is not None:
             spoken.refill()
-        if receipt.state is ReceiptState.QUEUED:
-            self._expiry.watch(receipt.terms.expires_at)
+        if entry.state is ReceiptState.QUEUED:
+            self._watch(entry.terms.expires_at)
         elif spoken is not None and not spoken.link.may_write:
             await spoken.link.wait_room()
 
-    def _number(self, receipt: Receipt) -> None:
+    def _number(self, entry: Entry) -> None:
         """Give a message its place in the store, if there is one."""
-        if self.keeper is not None and not receipt.terms.link_only:
-            receipt.terms = replace(receipt.terms, number=self.keeper.next_number())
+        if self.keeper is not None and not entry.terms.link_only:
+            entry.terms = replace(entry.terms, number=self.keeper.next_number())
 
-    async def _store(self, receipt: Receipt) -> None:
+    async def _store(self, entry: Entry) -> None:
         """Return when the message is stored, and may be written."""
         assert self.keeper is not None  # noqa: S101 - who else gave it a number
-        self.keeper.add(receipt)
+        self.keeper.add(entry)
         try:
             await self.keeper.commit()
         except StoreError:
-            if receipt.state is ReceiptState.QUEUED and not receipt.attempts:
-                self.queue.withdraw(receipt, "the store failed")
+            if entry.state is ReceiptState.QUEUED and not entry.attempts:
+                self.queue.withdraw(entry, "the store failed")
                 self.wake()
             raise
 
@@ -181,13 +189,12 @@ class Sender:
                 acknowledged_by=name_of(self._settings, stored.message),
                 number=stored.number,
             )
-            receipt = Receipt(stored.message, terms)
-            receipt.sending = self
-            self.queue.restore(receipt)
+            self.queue.restore(Entry(stored.message, terms))
 
     def pending(self) -> list[Receipt]:
         """The receipts of all that is not settled."""
-        return [entry for entry in self.queue.entries if isinstance(entry, Receipt)]
+        self.queue.expand()
+        return [self.receipt(entry) for entry in self.queue.entries]
 
     def check_alive(self) -> None:
         """Raise if nothing will become of what waits."""
@@ -263,6 +270,8 @@ class Sender:
             self._spoken = Spoken(self, self._session, link, self._settings)
         else:
             self._spoken = Plain(self, link, self._settings)
+            if self._session is not None and self.intake is not None:
+                self._session.tell(self.intake)
         self._spoken.start()
 
     def refill(self) -> None:
@@ -272,7 +281,7 @@ class Sender:
 
     def lost(self) -> None:
         """The link is gone."""
-        self._spoken = self.direct = None
+        self._spoken = self.way = self.direct = None
         if self._session is not None and self._session.is_alive:
             self._session.lost()
             if self.intake is not None:
@@ -281,29 +290,36 @@ class Sender:
             self.queue.lose_link()
             if self.intake is not None:
                 self.intake.lost()
-        self._expiry.watch(self.queue.expire(current_time()))
+        self._watch(self.queue.expire(current_time()))
         self.wake()
 
     def failed(self) -> None:
         """The policy gave up: what waits stays, and whoever waits learns it."""
-        for receipt in self.pending():
-            receipt.wake()
+        for entry in self.queue.entries:
+            entry.wake()
         self.wake()
 
     def closed(self) -> None:
         """The connection is over."""
-        self._spoken = self.direct = None
+        self._spoken = self.way = self.direct = None
         self.queue.close()
         self.wake()
         if self.keeper is not None:
             self.keeper.stop()
-        self._expiry.stop()
+        if self._expiry is not None:
+            self._expiry.stop()
 
     def start(self, group: TaskGroup) -> None:
         """The connection was entered; its tasks run in `group`."""
-        self._expiry.start(group)
+        self._group = group
         if self.keeper is not None:
             group.start_soon(self.keeper.run, self.refill)
+
+    def _watch(self, at: float) -> None:
+        """Something expires at that time, if ever."""
+        if at < math.inf and self._group is not None:
+            self._expiry = self._expiry or Expiry(self.queue, self.wake, self._group)
+            self._expiry.watch(at)
 
     def expire(self) -> None:
         """The time of a message may be over."""

@@ -182,6 +182,10 @@ class Session:
         """The link counts as open."""
         self._spoken = spoken
         intake.feed.begin(self.progress)
+        self.tell(intake)
+
+    def tell(self, intake: Intake) -> None:
+        """A link counts as open, of a session or not: if the one before is over, say so."""
         if self._reset_because is not None:
             intake.note(Reset(stream=STREAM, key=None, reason=self._reset_because))
             self._reset_because = None

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..protocol.frames import Message
     from ..transport.link import Link
     from .intake import Intake
-    from .receipts import Receipt
     from .sender import Sender
     from .session import Session
 
@@ -67,10 +66,10 @@ class Spoken:
 
     # What goes out: see `Plain`.
 
-    def send_now(self, receipt: Receipt) -> bool:
+    def send_now(self, entry: Entry) -> bool:
         """Write what is for this link alone."""
         try:
-            self._conversation.write_volatile(receipt)
+            self._conversation.write_volatile(entry)
         except StatewsError:
             self._session.peer.suspend_volatile()
         return True
@@ -94,7 +93,7 @@ class Spoken:
 
     def look_at_limits(self) -> None:
         """The limits, or those of the peer, are reached: look at each message from here on."""
-        self._sender.direct = None
+        self._sender.way = None
 
     def _choose_way(self) -> None:
         """Write directly as long as nothing has to be looked at."""
@@ -104,7 +103,7 @@ class Spoken:
         log.bear(most, most_bytes)
         is_within = len(log) <= most and log.size_bytes <= most_bytes
         is_free = is_within and not log.has_waiting and self._sender.may_go_directly
-        self._sender.direct = self._conversation if is_free else None
+        self._sender.way = self._conversation if is_free else None
 
     # The host of the conversation.
 
@@ -130,7 +129,11 @@ class Spoken:
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         """See `Sink`."""
-        self._intake.deliver_unnumbered(payload, slot)
+        feed, window = self._intake.feed, self._session.peer.cursor.window
+        # Nobody acknowledges it, so that nothing but this bounds what an application has to hold.
+        has_room = feed.size_bytes < window.size_bytes and len(feed) < 2 * window.messages
+        if has_room or slot is not None:
+            self._intake.deliver_unnumbered(payload, slot)
 
     def lose(self, after: int, upto: int, chain: int) -> None:
         """See `Sink`."""

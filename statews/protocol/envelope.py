@@ -19,6 +19,7 @@ __all__ = [
     "LARGEST",
     "LONGEST_HEADER",
     "LONGEST_SLOT",
+    "MOST_CHAIN",
     "SUBPROTOCOL",
     "Acknowledgement",
     "Answer",
@@ -46,6 +47,7 @@ __all__ = [
 
 SUBPROTOCOL: Final = "statews.v1"
 LARGEST: Final = 2**53 - 1  # what every JSON parser can read
+MOST_CHAIN: Final = 2**32 - 1  # of a check value
 LONGEST_SLOT: Final = 64  # characters of a slot's name
 LONGEST_HEADER: Final = LONGEST_SLOT + 24  # a kind, a slot or a number, an acknowledgement, ;
 LONGEST_DELAY: Final = 24 * 3600 * 1000  # milliseconds that a peer is sent away for
@@ -192,7 +194,7 @@ def _parse_bare(kind: str, head: str) -> Frame | None:
         case "A" if found := _ACKNOWLEDGEMENT.fullmatch(head):
             return Acknowledgement(_number(found[1]))
         case "S" if found := _SKIP.fullmatch(head):
-            return Skip(_number(found[1]), _number(found[2]))
+            return Skip(_number(found[1]), _chain(found[2]))
         case "P" if found := _QUESTION.fullmatch(head):
             return Question(_maybe_number(found[1]))
         case "Q" if found := _ANSWER.fullmatch(head):
@@ -208,6 +210,13 @@ def _number(digits: str) -> int:
     if number > LARGEST:
         raise broke_session(f"the peer sent the number {number}, above 2^53 - 1")
     return number
+
+
+def _chain(digits: str) -> int:
+    chain = _number(digits)
+    if chain > MOST_CHAIN:
+        raise broke_session(f"the peer sent the check value {chain}, above 2^32 - 1")
+    return chain
 
 
 def is_number(digits: str) -> bool:

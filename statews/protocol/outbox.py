@@ -33,6 +33,37 @@ __all__ = ["Queue"]
 # What most queues never need is one object for all of them, and never changed.
 _NO_KEYS: Final[dict[Hashable, Entry]] = {}
 _NO_NUMBERS: Final[list[int]] = []
+_NO_TEXTS: Final[list[str]] = []
+
+
+class Burst:
+    """Texts that were written one after the other, about which there is nothing else to know.
+
+    An entry for each would cost as much as all the rest of sending it. One number is enough for
+    all of them: how many are acknowledged. Where it is not any more - a link is lost, somebody
+    waits - the queue expands the burst.
+
+    Attributes:
+        done: how many of its messages are acknowledged, the first ones.
+        entries: those that were not when it was expanded; None: it was not.
+    """
+
+    __slots__ = ("_queue", "done", "entries")
+
+    def __init__(self, queue: Queue, entries: list[Entry] | None = None) -> None:
+        self._queue = queue
+        self.done: int = 0
+        self.entries: list[Entry] | None = entries
+
+    def find(self, index: int) -> Entry | None:
+        """The entry of one of its messages; None if it has none (any more)."""
+        index -= self.done
+        return None if index < 0 or self.entries is None else self.entries[index]
+
+    def expand(self) -> None:
+        """Have an entry made for each message that is not acknowledged."""
+        if self.entries is None:
+            self._queue.expand()
 
 
 class Queue:
@@ -41,7 +72,9 @@ class Queue:
     Attributes:
         entries: all that is not settled, in the order of sending.
         written: how many of them, from the first on, the present link has.
-        size_bytes: their payloads together.
+        texts: that were written behind the entries, as a burst. If there are any, nothing waits.
+        burst: what their receipts refer to.
+        size_bytes: the payloads of all of them together.
         acknowledged: how many messages of the present link are settled.
         numbered: how many entries, from the first on, have numbers that outlive the link; they
             neither expire nor make room for newer ones.
@@ -52,22 +85,27 @@ class Queue:
         "_keys",
         "_most",
         "_most_bytes",
+        "_most_texts",
         "_settings",
         "_soonest",
         "acknowledged",
+        "burst",
         "entries",
         "numbered",
         "settled",
         "size_bytes",
+        "texts",
         "written",
     )
 
     def __init__(self, settings: Outbox) -> None:
         self._settings = settings
         self._keys: dict[Hashable, Entry] = _NO_KEYS  # the waiting one of each key
-        self._most = self._most_bytes = 0
+        self._most = self._most_texts = self._most_bytes = 0
         self._soonest = math.inf  # nothing that waits expires before
         self.entries: list[Entry] = []
+        self.texts: list[str] = _NO_TEXTS
+        self.burst: Burst | None = None
         self.written: int = 0
         self.size_bytes: int = 0
         self.acknowledged: int = 0
@@ -75,12 +113,12 @@ class Queue:
         self.settled: list[int] = _NO_NUMBERS
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.entries) + len(self.texts)
 
     @property
     def position(self) -> int:
         """How many messages the present link was given: the place of the last one."""
-        return self.acknowledged + self.written
+        return self.acknowledged + self.written + len(self.texts)
 
     @property
     def has_waiting(self) -> bool:
@@ -107,6 +145,8 @@ class Queue:
         Returns:
             Whether there is more now than `bear` allowed for.
         """
+        if self.texts:
+            self.expand()
         entry.state = WRITTEN
         entry.attempts = 1
         entries = self.entries
@@ -115,9 +155,36 @@ class Queue:
         self.size_bytes = size = self.size_bytes + entry.size
         return len(entries) > self._most or size > self._most_bytes
 
+    def track_text(self, text: str) -> bool:
+        """`track` for ASCII text about which there is nothing to know: the burst is enough.
+
+        Returns:
+            Whether there is more now than `bear` allowed for.
+        """
+        texts = self.texts
+        texts.append(text)
+        self.size_bytes = size = self.size_bytes + len(text)
+        return len(texts) > self._most_texts or size > self._most_bytes
+
+    def begin_burst(self) -> Burst:
+        """The first text behind the entries is going to be tracked."""
+        self.texts, self.burst = [], Burst(self)
+        return self.burst
+
+    def expand(self) -> None:
+        """Have an entry for each message."""
+        if self.burst is not None:
+            self.burst.entries = made = [Entry(text) for text in self.texts]
+            self.burst, self.texts = None, _NO_TEXTS
+            for entry in made:
+                entry.state, entry.attempts = WRITTEN, 1
+            self.entries += made
+            self.written += len(made)
+
     def bear(self, messages: int, size_bytes: int) -> None:
-        """Have `track` speak up beyond so many."""
+        """Have `track` and `track_text` speak up beyond so many."""
         self._most, self._most_bytes = messages, size_bytes
+        self._most_texts = messages - len(self.entries)
 
     def put_behind(self, entry: Entry) -> bool:
         """Take in what has nothing about it and comes behind others that wait; whether it is so.
@@ -140,6 +207,7 @@ class Queue:
         Raises:
             OutboxFullError: the outbox is at its limit, and is to raise.
         """
+        self.expand()
         if entry.terms.key is not None:
             self._drop_older(entry.terms.key)
         if not self.has_room(entry.size):
@@ -240,12 +308,14 @@ class Queue:
         A position that is none (of an earlier ping, or made up) acknowledges nothing.
         """
         count = position - self.acknowledged
-        if not 0 < count <= self.written:
+        if not 0 < count <= self.written + len(self.texts):
             return 0
-        settled = self.entries[:count]
-        del self.entries[:count]
-        self.written -= count
         self.acknowledged = position
+        if count > self.written:
+            self._acknowledge_texts(count - self.written)
+        settled = self.entries[: min(count, self.written)]
+        del self.entries[: len(settled)]
+        self.written -= len(settled)
         for entry in settled:
             self.size_bytes -= entry.size
             entry.state = ACKNOWLEDGED
@@ -254,6 +324,12 @@ class Queue:
             if entry.terms is not PLAIN:
                 self._note(entry)
         return count
+
+    def _acknowledge_texts(self, count: int) -> None:
+        assert self.burst is not None  # noqa: S101 - they are its texts
+        self.size_bytes -= sum(map(len, self.texts[:count]))
+        del self.texts[:count]
+        self.burst.done += count
 
     def acknowledge_unnamed(self, position: int) -> int:
         """`acknowledge` where the application acknowledges what it has a name for."""
@@ -307,6 +383,7 @@ class Queue:
 
     def lose_link(self) -> None:
         """What was written and not acknowledged is in doubt, or waits again before the rest."""
+        self.expand()
         entries, written = self.entries, self.written
         self.entries, self.written, self.acknowledged, self.size_bytes = [], 0, 0, 0
         self._keys = _NO_KEYS
@@ -324,6 +401,7 @@ class Queue:
 
     def close(self) -> None:
         """The connection is over: settle everything but what a store keeps for the next one."""
+        self.expand()
         settled, self.entries = self.entries, []
         self.written = self.acknowledged = self.size_bytes = 0
         self._keys = _NO_KEYS

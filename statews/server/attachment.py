@@ -36,16 +36,17 @@ class Attachment:
         link: the link.
     """
 
-    __slots__ = ("_conversation", "_session", "link")
+    __slots__ = ("_arriving", "_conversation", "_session", "link")
 
-    def __init__(self, session: Session, link: Link) -> None:
+    def __init__(self, session: Session, link: Link, arriving: deque[Message]) -> None:
         self.link: Link = link
         self._session = session
+        self._arriving = arriving
         self._conversation = Conversation(link, session.peer, self)
 
     def start(self) -> None:
         """What waits goes out, and what comes in is taken in."""
-        self._conversation.start(NO_INBOX)
+        self._conversation.start(NO_INBOX, arriving=self._arriving)
 
     # What goes out.
 
@@ -127,15 +128,15 @@ class Attachment:
         """See `Sink`."""
         self._session.inbox.put(payload)
 
-    def deliver_unnumbered(self, payload: Message, _slot: str | None, /) -> None:
+    def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         """See `Sink`."""
-        self._session.inbox.put_other(payload)
+        self._session.inbox.put_loose(payload, slot)
 
     def lose(self, after: int, upto: int, chain: int) -> None:
         """See `Sink`."""
         reason = "the client has dropped them"
         gap = Gap(stream="session", key=None, after=after, before=upto + 1, reason=reason)
-        self._session.inbox.put_other(gap, upto, chain)
+        self._session.inbox.put_gap(gap, upto, chain)
 
     def go_away(self, order: GoAway) -> None:
         """See `Sink`."""

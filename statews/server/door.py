@@ -14,9 +14,10 @@ from ..transport.listen import TurnedAway
 if TYPE_CHECKING:
     from ..protocol.admission import Admission, Visit
 
-__all__ = ["AdmissionDoor", "NotNow"]
+__all__ = ["LEAVING", "AdmissionDoor", "NotNow"]
 
 SERVICE_UNAVAILABLE: Final = 503
+LEAVING: Final = "the server is about to leave"
 
 
 class NotNow(StatewsError):
@@ -55,12 +56,16 @@ class AdmissionDoor:
 
     async def wait_turn(self, visit: Visit | Refused, /) -> None:
         """See `Door`."""
-        if self.closed_for is not None:
-            raise self._away(self.closed_for, "the server is about to leave")
+        self._check_open()
         if isinstance(visit, Refused):
             raise self._away(visit.hint, visit.limit.value)
         if visit.turn_at > current_time():
             await sleep_until(visit.turn_at)
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self.closed_for is not None:
+            raise self._away(self.closed_for, LEAVING)
 
     def _away(self, hint: Hint, why: str) -> TurnedAway:
         self.refused += 1
@@ -77,10 +82,15 @@ class AdmissionDoor:
             return
         said = self._gate.hello(visit, kind, current_time())
         if isinstance(said, Refused):
-            self.refused += 1
-            raise NotNow(said.hint, said.limit.value)
+            raise self._not_now(said.hint, said.limit.value)
         if said.turn_at > current_time():
             await sleep_until(said.turn_at)
+        if self.closed_for is not None:
+            raise self._not_now(self.closed_for, LEAVING)
+
+    def _not_now(self, hint: Hint, why: str) -> NotNow:
+        self.refused += 1
+        return NotNow(hint, why)
 
     def leave(self, visit: Visit | Refused, /) -> None:
         """See `Door`."""

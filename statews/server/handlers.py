@@ -60,7 +60,7 @@ class Handlers:
                 session.inbox.put_back()
         finally:
             del self._running[session]
-        if scope.cancel_called and session.is_attached:
+        if scope.cancel_called and session.is_attached and not session.is_over:
             self.run(session)  # its client came back before this one was gone
 
     async def _call(self, session: Session) -> None:

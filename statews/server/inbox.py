@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from anyio import Event as Signal
-
 from ..protocol.session.chain import advance
 from ..protocol.sync import Gap
+from ..transport.eventloop import Signal, make_signal
 
 if TYPE_CHECKING:
     from ..protocol.frames import Message
@@ -27,11 +26,13 @@ class Item(NamedTuple):
         event: for the handler.
         upto: the last number of a gap; 0: it has none.
         chain: the check value behind a gap.
+        slot: whose latest value it is, if it is one's.
     """
 
     event: Event
-    upto: int
-    chain: int
+    upto: int = 0
+    chain: int = 0
+    slot: str | None = None
 
 
 class Inbox:
@@ -42,7 +43,7 @@ class Inbox:
         again_upto: messages up to this number may have been handled before.
     """
 
-    __slots__ = ("_arrived", "_items", "_last", "again_upto", "cursor")
+    __slots__ = ("_arrived", "_items", "_last", "_loose", "_loose_bytes", "again_upto", "cursor")
 
     def __init__(self, cursor: Cursor) -> None:
         self.cursor: Cursor = cursor
@@ -50,6 +51,7 @@ class Inbox:
         self._items: deque[Item | Message] | None = None  # empty, it would be 600 bytes
         self._last: Item | Message | None = None
         self._arrived: Signal | None = None
+        self._loose = self._loose_bytes = 0  # of what waits, the messages without a number
         self.again_upto: int = 0
 
     def put(self, message: Message) -> None:
@@ -60,12 +62,47 @@ class Inbox:
         if self._arrived is not None:
             self.wake()
 
-    def put_other(self, event: Event, upto: int = 0, chain: int = 0) -> None:
-        """Add a message without a number, or a gap."""
+    def put_gap(self, gap: Gap, upto: int, chain: int) -> None:
+        """Add a gap up to that number, behind which the check value is `chain`."""
         if self._items is None:
             self._items = deque()
-        self._items.append(Item(event, upto, chain))
+        self._items.append(Item(gap, upto, chain))
         self.wake()
+
+    def put_loose(self, message: Message, slot: str | None) -> None:
+        """Add a message without a number, the only one of its slot.
+
+        The peer may send any number of them, and nobody acknowledges one: the oldest make room
+        where they come to more than the window.
+        """
+        if self._items is None:
+            self._items = deque()
+        if slot is not None:
+            self._drop_loose(slot)
+        window, size = self.cursor.window, len(message)
+        while self._loose and (
+            self._loose >= window.messages or self._loose_bytes + size > window.size_bytes
+        ):
+            self._drop_loose(None)
+        self._items.append(Item(message, slot=slot))
+        self._count_loose(message, 1)
+        self.wake()
+
+    def _drop_loose(self, slot: str | None) -> None:
+        """Drop the value of a slot that waits, if one does; None: the oldest message."""
+        assert self._items is not None  # noqa: S101 - something is being put into it
+        for index, item in enumerate(self._items):
+            match item:
+                case Item(str() | bytes() as message, slot=of) if slot in (None, of):
+                    self._count_loose(message, -1)
+                    del self._items[index]
+                    return
+                case _:
+                    pass
+
+    def _count_loose(self, message: Message, count: int) -> None:
+        self._loose += count
+        self._loose_bytes += count * len(message)
 
     def wake(self) -> None:
         """Have whoever waits look."""
@@ -103,7 +140,11 @@ class Inbox:
             self._items = None
             return None
         item = self._last = self._items.popleft()
-        return item.event if isinstance(item, Item) else item
+        if not isinstance(item, Item):
+            return item
+        if not isinstance(item.event, Gap):
+            self._count_loose(item.event, -1)
+        return item.event
 
     def put_back(self) -> None:
         """The handler failed: what it was busy with, and did not handle, comes again."""
@@ -112,6 +153,8 @@ class Inbox:
             return
         if not isinstance(last, Item):
             self.again_upto = self.cursor.rx + 1
+        elif not isinstance(last.event, Gap):
+            return  # at most once
         if self._items is None:
             self._items = deque()
         self._items.appendleft(last)
@@ -126,7 +169,7 @@ class Inbox:
 
         Cancellation: nothing is lost.
         """
-        self._arrived = Signal()
+        self._arrived = make_signal()
         try:
             await self._arrived.wait()
         finally:

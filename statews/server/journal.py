@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from anyio import CancelScope, Event, sleep
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..policy import AtLimit
+    from ..protocol.frames import Message
     from ..store.base import Contents, OutboxStore
     from .settings import SessionLimits
 
@@ -60,6 +62,7 @@ class Journal:
         tombstones: the last ones that are, by id.
         away: those without a link, and when they expire, the first first.
         size_bytes: what all logs together hold.
+        arriving: where each link in its turn puts together what comes in.
     """
 
     def __init__(self, limits: SessionLimits, store: OutboxStore | None) -> None:
@@ -67,6 +70,7 @@ class Journal:
         self.tombstones: dict[str, Tombstone] = {}
         self.away: dict[Session, float] = {}
         self.size_bytes: int = 0
+        self.arriving: deque[Message] = deque()
         self._limits = limits
         self._outbox = limits.outbox
         self._store = store
@@ -139,9 +143,7 @@ class Journal:
         log = session.peer.log
         self.size_bytes += log.size_bytes - session.counted_bytes
         session.counted_bytes = log.size_bytes
-        if self._store is not None and log.settled and session not in self._transacting:
-            settled, log.settled = log.settled, []
-            self._store.remove(settled, stream=session.id)
+        if log.settled:
             self.note(session)
 
     def _make_room(self) -> None:
@@ -163,7 +165,7 @@ class Journal:
 
     def note(self, session: Session) -> None:
         """Something of a session has changed. To save it is not urgent."""
-        if self._store is not None:
+        if self._store is not None and not session.is_over:
             self._noted.add(session)
             self._moved.set()
 
@@ -185,7 +187,7 @@ class Journal:
         noted = self._noted - self._transacting.keys()
         self._noted -= noted
         for session in noted:
-            store.save_position(session.id, json.dumps(_record(session)))
+            _save(store, session)
         marks = [(session, session.mark()) for session in noted]
         try:
             await store.commit()
@@ -207,13 +209,9 @@ class Journal:
             )
         if position is None or session in self._transacting:
             raise UsageError("there is no message that was received and is not handled")
-        if session in self._noted:  # what was taken out of the store goes with this record
-            store.save_position(session.id, json.dumps(_record(session)))
         last, (rx, chain) = session.peer.log.last, position
         record = json.dumps(_record(session) | {"rx": rx, "rc": chain})
-        # Until it is over, no record may follow, which would know less than this one, and so
-        # nothing may be taken out of the store either.
-        self._transacting[session] = Event()
+        self._transacting[session] = Event()  # no record that knows less may come after this one
         try:
             result = await store.transact(effect, name=session.id, position=record)
             session.inbox.handle_last()
@@ -229,9 +227,8 @@ class Journal:
         if session.is_over:
             store.forget(session.id)  # the transaction has put a record there
             return
-        self.settled(session)
         if session in self._noted:
-            store.save_position(session.id, json.dumps(_record(session)))
+            _save(store, session)
 
     # The store comes and goes.
 
@@ -285,6 +282,18 @@ class Journal:
 
 def _nothing(_: Session) -> None:
     """Nobody wants to know."""
+
+
+def _save(store: OutboxStore, session: Session) -> None:
+    """Have the store keep the record, and forget what is settled: never one without the other.
+
+    The record says which number the first message has that is kept.
+    """
+    log = session.peer.log
+    if log.settled:
+        store.remove(log.settled, stream=session.id)
+        log.settled = []
+    store.save_position(session.id, json.dumps(_record(session)))
 
 
 def _record(session: Session) -> dict[str, object]:

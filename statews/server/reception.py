@@ -214,7 +214,7 @@ class Reception:
         try:
             await self._journal.save(session)
         except StoreError:
-            if not session.links:
+            if judgement.result in (Result.NEW, Result.RESET):
                 self._journal.end(session)  # nobody knows of it
             raise
         if not session.credentials.accepts(token):
@@ -261,5 +261,6 @@ class Reception:
             hello = replace(hello, position=Position())  # what the old session had, is over
         self._journal.away.pop(session, None)
         session.attach(link, hello)
+        link.forget_headers()
         session.settled()
         self._on_attached(session)

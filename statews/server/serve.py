@@ -19,7 +19,7 @@ from ..protocol.entry import Entry
 from ..protocol.envelope import SUBPROTOCOL
 from ..transport.group import leave
 from ..transport.listen import Listener
-from .door import AdmissionDoor
+from .door import LEAVING, AdmissionDoor
 from .handlers import Handlers
 from .journal import Journal
 from .reception import Reception
@@ -276,7 +276,7 @@ class Server:
             window: seconds over which they come back; None: as the rate for returning clients
                 makes it.
         """
-        sessions = [each for each in self._journal.sessions.values() if each.is_attached]
+        sessions = self._attached()
         rate = self._admission.returning.per_second
         longest = self._admission.longest_hint
         if window is None:
@@ -284,10 +284,14 @@ class Server:
         self._door.closed_for = Hint(at_least=window, at_most=2 * window + 1)
         for number, session in enumerate(sessions):
             hint = drain_hint(number, len(sessions), window)
-            session.send_away(hint, "the server is about to leave")
+            session.send_away(hint, LEAVING)
         with anyio.move_on_after(FAREWELL):
             await self._reception.wait_empty()
+        sessions = self._attached()  # with those that were being let in
         for number, session in enumerate(sessions):
             hint = drain_hint(number, len(sessions), window)
             session.leave_link(CloseCode.SERVICE_RESTART, retry_reason(hint))
         await self._reception.wait_empty()
+
+    def _attached(self) -> list[Session]:
+        return [each for each in self._journal.sessions.values() if each.is_attached]

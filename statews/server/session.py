@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from anyio import Event as Signal
 from anyio import current_time
+from anyio.lowlevel import checkpoint
 
 from ..errors import (
     BusyError,
@@ -272,7 +273,9 @@ class Session:
         self._put(entry)
         if journal.is_durable:
             await journal.save(self)
-        if self._attachment is not None:
+        if self._attachment is None:
+            await checkpoint()  # nothing holds back whoever sends to a client that is away
+        else:
             self._attachment.refill()
             await self._attachment.wait_room()
 
@@ -372,7 +375,7 @@ class Session:
         """A link of the client's is up; it takes the place of the one before."""
         fire_session(self, "attached")
         self.peer.resume(hello.position, hello.window)
-        self._attachment = Attachment(self, link)
+        self._attachment = Attachment(self, link, self._journal.arriving)
         self._attachment.start()
 
     def make_way(self) -> None:

@@ -67,7 +67,7 @@ class SessionLimits:
     hibernate_after: float = math.inf
 
     def __post_init__(self) -> None:
-        if not isinstance(self.window, Window):
+        if not isinstance(self.window, Window):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _wrong(self, "window", "a Window")
         for name in ("messages", "size_bytes", "total_bytes", "sessions"):
             value: object = getattr(self, name)

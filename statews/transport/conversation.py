@@ -62,16 +62,23 @@ class Conversation:
         self._peer = peer
         self._host = host
 
-    def start(self, inbox: Inbox, *, is_sole: bool = False) -> None:
+    def start(
+        self,
+        inbox: Inbox,
+        *,
+        is_sole: bool = False,
+        arriving: deque[Message] | None = None,
+    ) -> None:
         """Take over the link: what waits goes out, and what comes in goes to the host.
 
         Args:
             inbox: see `Wire.divert`.
             is_sole: see `Wire.divert`.
+            arriving: see `Wire.divert`.
         """
         self._link.traffic = self
         self.refill()
-        self._link.divert(inbox, self.take, is_sole=is_sole)
+        self._link.divert(inbox, self.take, is_sole=is_sole, arriving=arriving)
 
     @property
     def link(self) -> Link:
@@ -88,7 +95,11 @@ class Conversation:
         """
         if arrived:
             self._host.heard()
-            if self._peer.take(arrived, self._host):
+            try:
+                has_settled = self._peer.take(arrived, self._host)
+            finally:
+                arrived.clear()  # behind an error nothing counts, and links may share this
+            if has_settled:
                 self._host.settled()
             if self._peer.has_frames:
                 self.refill()

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["asyncio_loop", "awake_time", "loop_clock"]
+__all__ = ["Signal", "asyncio_loop", "awake_time", "loop_clock", "make_signal"]
 
 # A clock that goes on while the machine sleeps, where there is one.
 _AWAKE: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
@@ -34,6 +34,43 @@ def loop_clock() -> Callable[[], float]:
         return loop.time
     clock: Callable[[], float] = sys.modules["trio"].current_time
     return clock
+
+
+class Signal(Protocol):
+    """What one task waits for and another sets, once."""
+
+    def set(self) -> object:
+        """Let the one that waits go on."""
+        ...
+
+    async def wait(self) -> object:
+        """Return when it is set."""
+        ...
+
+
+class _FutureSignal:
+    """asyncio's Event can have many waiters, and takes 760 bytes for that."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future = future
+
+    def set(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    async def wait(self) -> None:
+        await self._future
+
+
+def make_signal() -> Signal:
+    """A signal for the event loop that runs here."""
+    loop = asyncio_loop()
+    if loop is not None:
+        return _FutureSignal(loop.create_future())
+    signal: Signal = sys.modules["trio"].Event()
+    return signal
 
 
 def awake_time() -> float:

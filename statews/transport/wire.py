@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ from .stream import CHUNK, LONG_CHUNK
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ..policy import Policy
     from ..protocol.frames import Message
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkState", "Wire"]
 
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 NONCE_BYTES: Final = 4  # of a ping: what no stranger's pong has
 PING_BYTES: Final = 12  # with the position behind it
 ATTENDED: Final = 1.0  # seconds for which the owner leaves reading to a caller that has just read
@@ -131,6 +133,10 @@ class Wire:
         """Take in no longer message from now on; the peer that sends one is told 1009."""
         self._decoder.limit = size_bytes
 
+    def forget_headers(self) -> None:
+        """Nobody asks for them any more."""
+        self.headers = _NO_HEADERS
+
     def adopt(self, inbox: deque[Message]) -> None:
         """Put what came in, and what will, behind the messages of earlier links."""
         inbox.extend(self._decoder.inbox)
@@ -138,7 +144,12 @@ class Wire:
         self._inbox_bytes = sum(map(len, inbox))  # what earlier links left counts as well
 
     def divert(
-        self, inbox: Inbox, sort: Callable[[deque[Message]], int], *, is_sole: bool = False
+        self,
+        inbox: Inbox,
+        sort: Callable[[deque[Message]], int],
+        *,
+        is_sole: bool = False,
+        arriving: deque[Message] | None = None,
     ) -> None:
         """Have what came in, and what will, looked at before it goes into `inbox`.
 
@@ -146,6 +157,8 @@ class Wire:
             inbox: where the application finds messages.
             sort: takes in what has come, and returns the bytes that wait in `inbox`.
             is_sole: whether nothing else puts anything there.
+            arriving: where what comes in is put together until it is sorted; links of one event
+                loop may share it, since an empty deque takes 760 bytes.
         """
         self.inbox = inbox
         self.is_sole = is_sole
@@ -155,6 +168,8 @@ class Wire:
             self._inbox_bytes = sort(self._decoder.inbox)
         except FrameError as error:
             self._refuse(error)
+        if arriving is not None:
+            self._decoder.inbox = arriving
 
     @property
     def _has_room(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeVar, cast
 
-from ..envelope import LARGEST, Greeting, broke_session, parse
+from ..envelope import LARGEST, MOST_CHAIN, Greeting, broke_session, parse
 from ..plain import Message
 from .log import DEFAULT_WINDOW, Window
 
@@ -33,7 +33,6 @@ VERSION: Final = 1
 LONGEST_HELLO: Final = 16 * 1024  # bytes
 LONGEST_NAME: Final = 128  # characters of a session's id or token
 MOST_RANGES: Final = 16  # of what is lost
-MOST_CHAIN: Final = 2**32 - 1
 
 Value = TypeVar("Value")
 
@@ -206,14 +205,14 @@ class _Fields:
             raise broke_session(f"the peer did not begin with its {what}, but with another frame")
         self._what = what
         try:
-            content: object = json.loads(frame.text)
+            content: object = json.loads(frame.text, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             raise broke_session(f"the peer sent a {what} that is not JSON") from error
         if not isinstance(content, dict):
             raise broke_session(f"the peer sent a {what} that is no JSON object")
         self.content = cast("Mapping[str, object]", content)
-        if self.content.get("v") != VERSION:
-            version: object = self.content.get("v")
+        version = self.content.get("v")
+        if version != VERSION or type(version) is not int:  # True == 1.0 == 1
             raise broke_session(
                 f"the peer sent a {what} of version {version!r:.20}, not {VERSION}"
             )
@@ -234,16 +233,26 @@ class _Fields:
         first, last = self.read("tx", _pair, (1, 0))
         if first < 1 or first > last + 1:
             raise broke_session(f"the peer sent a {self._what} with messages {first} to {last}")
-        chain = self.read("rc", _natural, 0)
-        return Position(
-            rx=self.read("rx", _natural, 0), chain=min(chain, MOST_CHAIN), first=first, last=last
-        )
+        rx, chain = self.read("rx", _natural, 0), self.read("rc", _chain, 0)
+        return Position(rx=rx, chain=chain, first=first, last=last)
+
+
+def _refuse(constant: str) -> object:
+    """Python reads NaN and Infinity; JSON has none of them (RFC 8259 section 6)."""
+    raise ValueError(constant)
 
 
 def _natural(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
         raise ValueError(value)
     return value
+
+
+def _chain(value: object) -> int:
+    chain = _natural(value)
+    if chain > MOST_CHAIN:
+        raise ValueError(value)
+    return chain
 
 
 def _text(value: object) -> str:
@@ -274,10 +283,10 @@ def _window(value: object) -> Window:
 def _ranges(value: object) -> tuple[tuple[int, int], ...]:
     if not isinstance(value, list):
         raise TypeError(value)
-    ranges = cast("list[object]", value)
-    if len(ranges) > MOST_RANGES:
-        raise ValueError(value)
-    return tuple(map(_pair, ranges))
+    ranges = tuple(map(_pair, cast("list[object]", value)))
+    if len(ranges) > MOST_RANGES or not all(1 <= low <= high for low, high in ranges):
+        raise ValueError(ranges)
+    return ranges
 
 
 def _handled(value: object) -> int:

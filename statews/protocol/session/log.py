@@ -66,6 +66,7 @@ class Log(Queue):
     __slots__ = (
         "_doubtful",
         "_doubtful_bytes",
+        "_dropped",
         "_waiting_bytes",
         "chain",
         "confirmed",
@@ -82,7 +83,9 @@ class Log(Queue):
         self.window: Window = DEFAULT_WINDOW
         self._waiting_bytes = 0
         # Up to here messages were dropped that had been written: the peer may still hold them.
-        self._doubtful = self._doubtful_bytes = 0
+        self._doubtful = 0
+        self._doubtful_bytes: float = 0
+        self._dropped = 0  # the highest number in the store of one that was dropped
 
     @property
     def first(self) -> int:
@@ -97,7 +100,8 @@ class Log(Queue):
     @property
     def may_write(self) -> bool:
         """Whether the peer has room for the next message."""
-        flight, size_bytes = self.written, self.size_bytes - self._waiting_bytes
+        flight = self.written
+        size_bytes: float = self.size_bytes - self._waiting_bytes
         if self.confirmed < self._doubtful:
             flight += self._doubtful - self.confirmed
             size_bytes += self._doubtful_bytes
@@ -129,6 +133,18 @@ class Log(Queue):
 
     # In and out.
 
+    def go_on(self, acknowledged: int, chain: int, *, confirmed: int) -> None:
+        """Begin where an earlier process was; what it had kept comes with `restore`."""
+        self.acknowledged = self.told = acknowledged
+        self.chain, self.confirmed = chain, confirmed
+        # Of what it had dropped the peer may hold some, and nobody knows how much that is.
+        self._doubtful, self._doubtful_bytes = acknowledged, math.inf
+
+    def restore(self, entry: Entry) -> None:
+        """See `Queue.restore`. For all that is known, the entry was written."""
+        super().restore(entry)
+        entry.attempts = max(1, entry.attempts)
+
     def _append(self, entry: Entry) -> None:
         super()._append(entry)
         self._waiting_bytes += entry.size
@@ -145,6 +161,7 @@ class Log(Queue):
     def _drop_number(self, entry: Entry) -> None:
         """The first one goes, and its number with it."""
         self.chain = advance(self.chain, (entry.message,))
+        self._dropped = max(self._dropped, entry.terms.number)
         if entry.attempts:
             is_first = self._doubtful <= self.confirmed
             self._doubtful_bytes = entry.size + (0 if is_first else self._doubtful_bytes)
@@ -184,8 +201,8 @@ class Log(Queue):
         Returns:
             The number before the first one's, and the texts.
         """
-        before, written, window = self.told, self.written, self.window
-        if self.confirmed < self._doubtful or before < self.acknowledged:
+        before, written, window = self.position, self.written, self.window
+        if self.confirmed < self._doubtful or self.told < self.acknowledged:
             return before, []
         room_bytes = window.size_bytes - (self.size_bytes - self._waiting_bytes)
         texts: list[str] = []
@@ -246,9 +263,13 @@ class Log(Queue):
         self.acknowledge(rx)
         self._waiting_bytes = self.size_bytes
 
-    def skip(self) -> tuple[int, int] | None:
-        """What the peer has to be told before the next message: up to where all is gone."""
-        if self.told >= self.acknowledged or self.written:
+    def skip(self, upto: float = math.inf) -> tuple[int, int] | None:
+        """What the peer has to be told before the next message: up to where all is gone.
+
+        Args:
+            upto: what the store has. What it never had may have its number given away again.
+        """
+        if self.told >= self.acknowledged or self.written or self._dropped > upto:
             return None
         if self._doubtful <= self.told and self.has_waiting and not self.may_write:
             return None  # more may be dropped until there is room

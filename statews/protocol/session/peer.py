@@ -43,8 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Peer", "Sink"]
 
-_NO_SLOTS: Final[dict[str, Message]] = {}  # one for all that have none, and never changed
+# What most sessions do not have is one object for all of them, and never changed.
+_NO_REPLIES: Final[list[Message]] = []
+_NO_ENTRIES: Final[list[Entry]] = []
+_NO_SLOTS: Final[dict[str, Message]] = {}
 MOST_SLOTS: Final = 1024
+MOST_REPLIES: Final = 16  # that wait; who asks faster than it reads gets no more answers
 MOST_VOLATILE: Final = 256  # whose arrival is not known, before the peer is asked
 
 
@@ -78,17 +82,28 @@ class Peer:
         is_asked: whether a question is on its way that was not answered.
     """
 
-    __slots__ = ("_asked", "_fresh", "_slots", "_volatile", "cursor", "is_asked", "log", "replies")
+    __slots__ = (
+        "_asked",
+        "_fresh",
+        "_slots",
+        "_volatile",
+        "_wanted",
+        "cursor",
+        "is_asked",
+        "log",
+        "replies",
+    )
 
     def __init__(self, log: Log, cursor: Cursor) -> None:
         self.log: Log = log
         self.cursor: Cursor = cursor
-        self.replies: list[Message] = []
+        self.replies: list[Message] = _NO_REPLIES
         self.is_asked: bool = False
         self._slots: dict[str, Message] = _NO_SLOTS  # the newest value of each
         self._fresh: dict[str, Message] = _NO_SLOTS  # those that this link has not seen
-        self._volatile: list[Entry] = []
+        self._volatile: list[Entry] = _NO_ENTRIES
         self._asked = 0  # how many volatile messages went before the question
+        self._wanted = 0  # how many went before somebody wanted to know
 
     # The link comes and goes.
 
@@ -106,13 +121,14 @@ class Peer:
     def suspend(self) -> None:
         """The link is lost."""
         self.log.suspend()
-        self.replies.clear()
+        self.replies = _NO_REPLIES
         self.is_asked = False
         self.suspend_volatile()
 
     def suspend_volatile(self) -> None:
         """What was for the link alone is gone with it."""
-        volatile, self._volatile, self._asked = self._volatile, [], 0
+        volatile, self._volatile = self._volatile, _NO_ENTRIES
+        self._asked = self._wanted = 0
         for entry in volatile:
             entry.move(IN_DOUBT, "its link was lost before the peer had confirmed it")
 
@@ -132,9 +148,9 @@ class Peer:
             # Nearly all frames are like this, and to parse them costs as much as all the rest.
             if type(message) is str:
                 expected = cursor.expected
-                head, _, payload = message.partition(";")
+                head, end, payload = message.partition(";")
                 number, comma, ack = head.partition(",")
-                if number == f"M{expected}" and (not comma or is_number(ack)):
+                if number == f"M{expected}" and end and (not comma or is_number(ack)):
                     if comma:
                         log.acknowledge(int(ack))
                     if take(expected, payload):
@@ -151,7 +167,11 @@ class Peer:
         """What came again may be handled already, and then nothing else would say so."""
         frame = self.acknowledgement()
         if frame is not None:
-            self.replies.append(frame)
+            self._reply(frame)
+
+    def _reply(self, frame: Message) -> None:
+        self.replies = self.replies or []
+        self.replies.append(frame)
 
     def _take(self, frame: Frame, sink: Sink) -> bool:
         match frame:
@@ -184,7 +204,8 @@ class Peer:
             case Acknowledgement():
                 pass
             case Question():
-                self.replies.append(write_answer(self.cursor.acknowledge()))
+                if len(self.replies) < MOST_REPLIES:
+                    self._reply(write_answer(self.cursor.acknowledge()))
             case Answer():
                 return self._answered()
             case _:
@@ -198,6 +219,9 @@ class Peer:
         settled, self._volatile = self._volatile[:count], self._volatile[count:]
         for entry in settled:
             entry.move(ACKNOWLEDGED)
+        self._wanted = max(0, self._wanted - count)
+        if self._wanted:
+            self.ask()
         return bool(settled)
 
     # What goes out.
@@ -207,7 +231,8 @@ class Peer:
 
         Args:
             now: for what may expire.
-            upto: no message with a higher place in the store; see `Terms.number`.
+            upto: no message with a higher place in the store, nor word of one that was dropped;
+                see `Terms.number`.
         """
         if self.replies:
             return self.replies.pop(0)
@@ -215,13 +240,13 @@ class Peer:
             name = next(iter(self._fresh))
             return write_slot(name, self.cursor.acknowledge(), self._fresh.pop(name))
         log = self.log
-        skipped = log.skip()
+        skipped = log.skip(upto)
         if skipped is not None:
             return write_skip(*skipped)
-        if log.written == len(log.entries) or not log.may_write:
+        if log.written == len(log.entries):
             return None
-        entry = log.next_waiting(now)
-        if entry is None or entry.terms.number > upto:
+        entry = log.next_waiting(now)  # what has expired before it does not need the room
+        if entry is None or entry.terms.number > upto or not log.may_write:
             return None
         log.wrote(entry)
         return write_reliable(log.told, self.cursor.acknowledge(), entry.message)
@@ -245,6 +270,7 @@ class Peer:
     def write_volatile(self, entry: Entry) -> Message:
         """The frame of a message that is for this link alone."""
         entry.state, entry.attempts = WRITTEN, 1
+        self._volatile = self._volatile or []
         self._volatile.append(entry)
         if len(self._volatile) - self._asked >= MOST_VOLATILE:
             self.ask()
@@ -265,10 +291,11 @@ class Peer:
         return None if ack is None else write_acknowledgement(ack)
 
     def ask(self) -> None:
-        """Have a question written, unless one is on its way."""
+        """Have a question written; if one is on its way, after its answer."""
+        self._wanted = len(self._volatile)
         if not self.is_asked:
-            self.is_asked, self._asked = True, len(self._volatile)
-            self.replies.append(write_question(self.cursor.acknowledge()))
+            self.is_asked, self._asked = True, self._wanted
+            self._reply(write_question(self.cursor.acknowledge()))
 
     @property
     def has_frames(self) -> bool:
