@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper"]
 
+OURS: Final = ""  # the stream of a client; a server has others
 PAUSE: Final = 0.02  # seconds between two commits of what nobody waits for
 
 logger: Final = logging.getLogger("statews.client")
@@ -88,7 +89,7 @@ class Keeper:
         except UsageError:
             await self.close()  # it is not used, so nobody else would release it
             raise
-        return contents.messages
+        return [each for each in contents.messages if each.stream == OURS]
 
     def _restore(self, contents: Contents) -> None:
         for strategy in self._strategies:

@@ -604,10 +604,14 @@ class Disk:
         """See `OutboxStore`."""
         self._noted.append(lambda: self._inner.add(stored))
 
-    def remove(self, numbers: Iterable[int]) -> None:
+    def remove(self, numbers: Iterable[int], *, stream: str = "") -> None:
         """See `OutboxStore`."""
         settled = list(numbers)
-        self._noted.append(lambda: self._inner.remove(settled))
+        self._noted.append(lambda: self._inner.remove(settled, stream=stream))
+
+    def forget(self, stream: str) -> None:
+        """See `OutboxStore`."""
+        self._noted.append(lambda: self._inner.forget(stream))
 
     def save_position(self, name: str, position: str) -> None:
         """See `OutboxStore`."""

@@ -211,12 +211,14 @@ async def test_a_database_that_others_make_in_the_same_moment_is_refused(
     await refused(path, StoreCorruptError, "a database of another application")
 
 
-async def test_another_version_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 3])
+async def test_another_version_is_refused(path: Path, version: int) -> None:
     await contents_of(SQLiteStore(path))
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        connection.execute("PRAGMA user_version = 2")
-    await refused(path, StoreCorruptError, "version 2, and this statews reads version 1")
+        connection.execute(f"PRAGMA user_version = {version}")
+    why = f"version {version}, and this statews reads version 2"
+    await refused(path, StoreCorruptError, why)
 
 
 async def test_a_second_opener_is_refused_whoever_it_is(path: Path) -> None:

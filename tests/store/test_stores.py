@@ -12,7 +12,7 @@ import pytest
 from statews import UsageError
 from statews.store import Contents, MemoryStore, OutboxStore, SQLiteStore, Stored
 
-from .tools import add, contents_of, numbers, stored
+from .tools import add, contents_of, numbers, places, stored
 
 pytestmark = pytest.mark.anyio
 
@@ -119,9 +119,110 @@ async def test_numbers_rise(store: OutboxStore) -> None:
     assert numbers(await contents_of(store)) == [3, 4]
 
 
+async def test_messages_come_back_by_stream_and_number(store: OutboxStore) -> None:
+    order = ["", "\0", "A", "B", "a", "a\0b", "ab", "ä", "\ufffd", "😀"]
+    await store.open()
+    for stream in reversed(order):
+        add(store, [1, 3, 10], stream=stream)
+    add(store, [2], stream="a")
+    await store.close()
+    expected = [(stream, number) for stream in order for number in (1, 3, 10)]
+    assert places(await contents_of(store)) == sorted([*expected, ("a", 2)])
+
+
+@pytest.mark.parametrize("commits", [False, True])
+async def test_each_stream_has_numbers_of_its_own(store: OutboxStore, commits: bool) -> None:
+    await store.open()
+    for stream in ("a", "", "b"):
+        add(store, [1, 2, 3], stream=stream)
+        if commits:
+            await store.commit()
+    store.remove([1, 99], stream="a")
+    store.remove([2])
+    store.remove([1, 2, 3], stream="b")
+    store.remove([1], stream="unheard of")
+    await store.close()
+    assert places(await contents_of(store)) == [("", 1), ("", 3), ("a", 2), ("a", 3)]
+
+
+async def test_only_the_client_s_stream_moves_the_next_number(store: OutboxStore) -> None:
+    await store.open()
+    add(store, [7], stream="a")
+    add(store, [2])
+    add(store, [9], stream="a")
+    await store.close()
+    assert (await store.open()).next_number == 3
+    with pytest.raises(UsageError, match=r"cannot add message 2: .* next one is 3 or more"):
+        add(store, [2])
+    await store.close()
+
+
+@pytest.mark.parametrize("commits", [False, True])
+async def test_in_other_streams_the_newer_of_two_messages_with_a_number_stays(
+    store: OutboxStore, commits: bool
+) -> None:
+    await store.open()
+    add(store, [1, 5], stream="a")
+    if commits:
+        await store.commit()
+    store.add(stored(1, "newer", stream="a"))
+    add(store, [3, 5], stream="a")
+    store.remove([5], stream="a")
+    await store.close()
+    expected = [stored(1, "newer", stream="a"), stored(3, stream="a")]
+    assert (await contents_of(store)).messages == expected
+
+
+@pytest.mark.parametrize("commits", [False, True])
+async def test_a_stream_is_forgotten_with_the_position_of_its_name(
+    store: OutboxStore, commits: bool
+) -> None:
+    await store.open()
+    for stream in ("", "a", "b"):
+        add(store, [1, 2], stream=stream)
+        store.save_position(stream, "1")
+    if commits:
+        await store.commit()
+    store.forget("a")
+    store.forget("unheard of")
+    await store.close()
+    contents = await contents_of(store)
+    assert places(contents) == [("", 1), ("", 2), ("b", 1), ("b", 2)]
+    assert contents.positions == {"": "1", "b": "1"}
+
+
+async def test_what_is_forgotten_is_what_came_before(store: OutboxStore) -> None:
+    await store.open()
+    add(store, [4, 5], stream="a")
+    store.save_position("a", "1")
+    store.remove([4], stream="a")
+    store.forget("a")
+    add(store, [1], stream="a")
+    store.save_position("a", "2")
+    await store.close()
+    assert await contents_of(store) == Contents(
+        messages=[stored(1, stream="a")], positions={"a": "2"}, next_number=1
+    )
+
+
+async def test_numbers_of_a_forgotten_outbox_are_not_used_again(store: OutboxStore) -> None:
+    await store.open()
+    add(store, [1, 2])
+    add(store, [1], stream="a")
+    store.forget("")
+    await store.close()
+    assert await contents_of(store) == Contents(
+        messages=[stored(1, stream="a")], positions={}, next_number=3
+    )
+
+
 @pytest.mark.parametrize(
     ("what", "act"),
     [
+        ("the name of a stream", lambda store: store.add(stored(1, stream="\ud800"))),
+        ("the name of a stream", lambda store: store.remove([1], stream="\ud800")),
+        ("the name of a stream", lambda store: store.forget("\ud800")),
+        ("the message", lambda store: store.add(stored(1, "\ud800", stream="a"))),
         ("the message", lambda store: store.add(stored(1, "\ud800"))),
         ("the key", lambda store: store.add(Stored(number=1, message="m", key="\ud800"))),
         ("the name of a position", lambda store: store.save_position("\ud800", "1")),
@@ -144,6 +245,8 @@ async def test_a_store_that_is_not_open_takes_nothing(store: OutboxStore) -> Non
             store.add(stored(1))
         with pytest.raises(UsageError, match="the store is not open"):
             store.remove([1])
+        with pytest.raises(UsageError, match="the store is not open"):
+            store.forget("a")
         with pytest.raises(UsageError, match="the store is not open"):
             store.save_position("feed", "1")
         with pytest.raises(UsageError, match="the store is not open"):

@@ -17,17 +17,21 @@ CHILD = Path(__file__).with_name("child.py")
 DEADLINE = 30  # seconds, for anything that another process or thread does
 
 
-def stored(number: int, message: str | bytes = "m") -> Stored:
-    return Stored(number=number, message=message)
+def stored(number: int, message: str | bytes = "m", *, stream: str = "") -> Stored:
+    return Stored(number=number, message=message, stream=stream)
 
 
-def numbers(contents: Contents) -> list[int]:
-    return [each.number for each in contents.messages]
+def numbers(contents: Contents, stream: str = "") -> list[int]:
+    return [each.number for each in contents.messages if each.stream == stream]
 
 
-def add(store: OutboxStore, which: Iterable[int]) -> None:
+def places(contents: Contents) -> list[tuple[str, int]]:
+    return [(each.stream, each.number) for each in contents.messages]
+
+
+def add(store: OutboxStore, which: Iterable[int], *, stream: str = "") -> None:
     for number in which:
-        store.add(stored(number))
+        store.add(stored(number, stream=stream))
 
 
 async def contents_of(store: OutboxStore) -> Contents:
