@@ -7,9 +7,10 @@ import logging
 import math
 import ssl as _ssl
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol
 
 import anyio
+from typing_extensions import TypeVar
 
 from ..errors import DialError, LinkDropped, LinkError, PeerError, UsageError
 from ..policy import Policy
@@ -106,7 +107,7 @@ class TurnedAway(LinkError):
         self.retry_after = retry_after
 
 
-Visit = TypeVar("Visit")
+Visit = TypeVar("Visit", default=object)
 
 
 class Door(Protocol[Visit]):

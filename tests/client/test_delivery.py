@@ -680,7 +680,7 @@ async def flood(plan: Flood) -> None:
             with suppress(statews.OutboxFullError):
                 await connection.send(Step(size=size, pause=0).message((sender, index)), key=key)
             queue = connection._sender.queue
-            held = [entry.size for entry in queue.entries]
+            held = [*(entry.size for entry in queue.entries), *map(len, queue.texts)]
             assert queue.size_bytes == sum(held)
             assert len(held) <= plan.outbox.messages
             assert len(held) == 1 or sum(held) <= plan.outbox.size_bytes
