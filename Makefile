@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-GROUPS := build test check bench lock mutants
+GROUPS := build test check bench fuzz lock mutants
+SECONDS := 60
 PURE := statews/errors.py,statews/policy.py,statews/lifecycle/*,statews/protocol/*
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv demo test check format diagrams bench conformance model mutants constraints clean
+.PHONY: help .venv demo test check format diagrams bench conformance model mutants fuzz constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,11 +58,14 @@ model: .venv/.test ## Search the session protocol at full bounds and beyond, for
 mutants: .venv/.test .venv/.mutants ## Change what decides and see the tests notice, for 15 minutes
 	$(BIN)/python tools/mutants.py
 
+fuzz: .venv/.base .venv/.fuzz ## Fuzz what peers say, for a minute (or SECONDS=600)
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS)
+
 constraints: .venv/.lock ## Resolve constraints.txt anew
 	UV_CUSTOM_COMPILE_COMMAND='make constraints' UV_PYTHON_DOWNLOADS=never \
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 --no-annotate \
 		--upgrade --all-extras $(addprefix --group ,$(GROUPS)) --output-file constraints.txt
 
 clean: ## Remove all that was made
-	rm -rf .venv .venv-* .*_cache .hypothesis .coverage dist
+	rm -rf .venv .venv-* .*_cache .hypothesis .coverage .fuzz dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -84,7 +84,7 @@ class Driver:
         session = (
             None
             if resume is None
-            else Session(resume, settings.outbox, is_stored=settings.store is not None)
+            else Session(resume, settings.dialing.policy, is_stored=settings.store is not None)
         )
         self.session: Session | None = session
         self.sender: Sender = Sender(settings.outbox, self._check_alive, session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..protocol.sync import Gap, Reset
@@ -141,7 +142,19 @@ class Feed:
     def note(
         self, event: Gap | Reset, handler: Handler | None = None, mark: object = None
     ) -> None:
-        """Add what is no message."""
+        """Add what is no message. Of the session's gaps, neighbours are one."""
+        last = self._items[-1] if self._items else None
+        if (
+            isinstance(event, Gap)
+            and handler is not None
+            and isinstance(last, Item)
+            and isinstance(last.event, Gap)
+            and last.handler is handler
+            and last.event.before is not None
+            and event.after == last.event.before - 1
+        ):
+            event = replace(event, after=last.event.after)
+            self._items.pop()
         self._items.append(Item(event, handler, mark))
 
     def pass_over(self, message: Message) -> None:

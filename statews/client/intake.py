@@ -95,15 +95,19 @@ class Intake:
 
     # The same where a session outlives the link.
 
-    def resumed(self, link: Link, *, is_whole: bool) -> None:
-        """A link of a session is open; strategies have work where something of it is missing."""
+    def resumed(self, link: Link, *, is_new: bool) -> None:
+        """A link of a session is open, which says nothing of what was before if it is new."""
         self._link = link
-        if not is_whole:
-            now = current_time()
-            for strategy in self.strategies:
-                strategy.end()
-                strategy.begin(now)
-                self._carry_out(strategy)
+        if is_new:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Something of the session is missing: the strategies ask for what they miss of it."""
+        now = current_time()
+        for strategy in self.strategies:
+            strategy.end()
+            strategy.begin(now)
+            self._carry_out(strategy)
 
     def suspended(self) -> None:
         """The link is gone, and nothing else."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import Enum
 
@@ -40,3 +41,7 @@ class Resume:
             value: object = getattr(self, name)
             if not isinstance(value, kind):
                 raise UsageError(f"Resume.{name} must be one of {kind.__name__}, got {value!r}")
+        try:
+            json.dumps(self.auth, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError(f"Resume.auth must be made of what JSON knows: {error}") from error

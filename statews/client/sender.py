@@ -131,13 +131,13 @@ class Sender:
     async def enter(self, entry: Entry) -> None:
         """`send` for an entry that is made already."""
         self.check_alive()
-        if entry.terms.link_only:
-            if self._spoken is None:
-                entry.give_up(ReceiptState.DROPPED, "there was no link")
-                return
-            if self._spoken.send_now(entry):
-                await self._wait_written(entry)
-                return
+        self._check_size(entry.size)
+        if entry.terms.link_only and self._spoken is None:
+            entry.give_up(ReceiptState.DROPPED, "there was no link")
+            return
+        if entry.terms.link_only and self._spoken is not None and self._spoken.send_now(entry):
+            await self._wait_written(entry)
+            return
         if self.keeper is None and self.queue.put_behind(entry):
             return  # what the others wait for, this one waits for as well
         self._number(entry)
@@ -151,6 +151,11 @@ class Sender:
         if entry.terms.number and not entry.state.is_final:
             await self._store(entry)
         await self._wait_written(entry)
+
+    def _check_size(self, size: int) -> None:
+        if self._session is not None and size > self._session.largest:
+            text = f"the server takes messages of {self._session.largest} bytes, got {size}"
+            raise UsageError(text)
 
     async def _wait_written(self, entry: Entry) -> None:
         """Have the outbox go out as far as it may, and wait if the link is full."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..errors import SessionMissing, UsageError
-from ..protocol.envelope import SUBPROTOCOL, broke_session
+from ..protocol.envelope import LARGEST, LONGEST_HEADER, SUBPROTOCOL, broke_session
 from ..protocol.session import (
     Cursor,
     Log,
@@ -25,7 +25,7 @@ from ..protocol.sync import Reset
 from .resume import OnMissing, Resume
 
 if TYPE_CHECKING:
-    from ..policy import Outbox
+    from ..policy import Policy
     from ..transport.link import Link
     from .intake import Intake
     from .keeper import Keeper
@@ -46,7 +46,10 @@ class Progress:
 
     __slots__ = ("_session", "again", "cursor")
 
-    name: Final = STREAM
+    @property
+    def name(self) -> str:
+        """What its position is stored under."""
+        return STREAM
 
     @property
     def position(self) -> object:
@@ -85,26 +88,31 @@ class Session:
         ticket: what it is resumed with.
         progress: how far the application has come.
         result: what the last hello led to.
+        largest: the longest message that the server takes, in bytes.
     """
 
     __slots__ = (
         "_keeper",
+        "_limits",
         "_link",
         "_reset_because",
         "_settings",
         "_spoken",
+        "largest",
         "peer",
         "progress",
         "result",
         "ticket",
     )
 
-    def __init__(self, settings: Resume, outbox: Outbox, *, is_stored: bool) -> None:
+    def __init__(self, settings: Resume, policy: Policy, *, is_stored: bool) -> None:
         self._settings = settings
+        self._limits = policy.limits
+        self.largest: int = LARGEST
         self._keeper: Keeper | None = None
         self.ticket: Ticket = Ticket()
         # What is stored has its number at once: a later process must give it the same.
-        log = Log(outbox, is_numbered_at_once=is_stored)
+        log = Log(policy.outbox, is_numbered_at_once=is_stored)
         self.peer: Peer = Peer(log, Cursor(settings.window, is_stored=is_stored))
         self.progress: Progress = Progress(self, self.peer.cursor)
         self.result: Result = Result.NEW
@@ -152,9 +160,19 @@ class Session:
         if welcome.result in (Result.NEW, Result.RESET):
             self._start_over(welcome)
         self.ticket.renew(welcome)
+        self._withdraw_longer(welcome.largest)
+        link.limit_messages(self._limits.message_bytes + LONGEST_HEADER)
         await self._save()  # the first frame proves the token, and retires the one before
         self.peer.resume(welcome.position, welcome.window)
         self._link = link
+
+    def _withdraw_longer(self, size_bytes: int) -> None:
+        """What the server would not take, and end each link for, is not sent to it."""
+        self.largest = size_bytes
+        log = self.peer.log
+        for entry in [each for each in log.entries if each.size > size_bytes]:
+            if not entry.attempts:
+                log.withdraw(entry, f"the server takes {size_bytes} bytes at most")
 
     async def _save(self) -> None:
         if self._keeper is not None:
@@ -218,8 +236,9 @@ class Session:
     def saved(self, position: object) -> None:
         """This record is stored: what it says was handled may be acknowledged."""
         match position:
-            case {"sid": sid, "rx": int(rx), "rc": int(chain)} if sid == self.ticket.sid:
-                self.peer.cursor.saved(rx, chain)
+            case {"sid": str(sid), "rx": int(rx), "rc": int(chain)} if sid == self.ticket.sid:
+                if rx > self.peer.cursor.safe:  # two tasks may hear of one flush, the later first
+                    self.peer.cursor.saved(rx, chain)
                 if self._spoken is not None:
                     self._spoken.acknowledge_soon()
             case _:

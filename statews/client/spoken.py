@@ -8,14 +8,13 @@ from ..errors import LinkClosed, StatewsError
 from ..protocol.codes import CloseCode
 from ..protocol.entry import Entry
 from ..protocol.session import Result
+from ..protocol.session.peer import Deliver
 from ..protocol.sync import Gap
 from ..transport.conversation import Conversation
 from .plain import DIRECT
 from .session import STREAM, Gone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..policy import Outbox
     from ..protocol.envelope import GoAway
     from ..protocol.frames import Message
@@ -49,15 +48,15 @@ class Spoken:
         self._intake: Intake = sender.intake
         feed = sender.intake.feed
         # A name of its own: one call less for each of many messages.
-        self.deliver: Callable[[Message, int], None] = (
-            sender.intake.deliver if sender.intake.strategies else feed.deliver
-        )
+        self.deliver: Deliver = sender.intake.deliver if sender.intake.strategies else feed.deliver
         self._conversation = Conversation(link, session.peer, self)
 
     def start(self) -> None:
         """The link is open: what waits goes out by it, before anything else."""
         self._session.opened(self, self._intake)
-        self._intake.resumed(self.link, is_whole=self._session.result is Result.RESUMED)
+        # After a gap `lose` follows, with what exactly is gone.
+        is_new = self._session.result in (Result.NEW, Result.RESET)
+        self._intake.resumed(self.link, is_new=is_new)
         intake = self._intake
         is_sole = not intake.strategies and not intake.feed.has_changes
         self._conversation.start(intake.feed, is_sole=is_sole)
@@ -101,7 +100,9 @@ class Spoken:
         most = min(settings.messages, log.window.messages) - 1
         most_bytes = min(settings.size_bytes, log.window.size_bytes) - DIRECT
         log.bear(most, most_bytes)
-        is_within = len(log) <= most and log.size_bytes <= most_bytes
+        is_within = (
+            len(log) <= most and log.size_bytes <= most_bytes and self._session.largest >= DIRECT
+        )
         is_free = is_within and not log.has_waiting and self._sender.may_go_directly
         self._sender.way = self._conversation if is_free else None
 
@@ -145,6 +146,7 @@ class Spoken:
             reason="the server has not kept what was missed",
         )
         self._intake.note(gap, self._session.progress, Gone(upto, chain))
+        self._intake.catch_up()
 
     def go_away(self, order: GoAway) -> None:
         """See `Sink`."""

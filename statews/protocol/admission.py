@@ -323,7 +323,8 @@ def retry_after(hint: Hint, draw: float, rounding: float) -> str:
         rounding: another one, for its rounding up or down.
     """
     moment = hint.at_least + draw * (hint.at_most - hint.at_least)
-    return str(max(1, math.floor(moment + rounding)))
+    whole = math.floor(moment)
+    return str(max(1, whole + (moment - whole + rounding >= 1)))
 
 
 def retry_reason(hint: Hint) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..protocol.session.chain import advance
@@ -66,6 +67,10 @@ class Inbox:
         """Add a gap up to that number, behind which the check value is `chain`."""
         if self._items is None:
             self._items = deque()
+        last = self._items[-1] if self._items else None
+        if isinstance(last, Item) and isinstance(last.event, Gap) and last.upto == gap.after:
+            gap = replace(gap, after=last.event.after)  # one gap, however often it grew
+            self._items.pop()
         self._items.append(Item(gap, upto, chain))
         self.wake()
 

@@ -174,7 +174,8 @@ class Reception:
             return None
         request = Request(path=link.path, headers=link.headers, auth=hello.auth)
         try:
-            principal = await self._authenticate(request)
+            with anyio.fail_after(self._limits.hello):
+                principal = await self._authenticate(request)
         except PermissionError as error:
             raise SessionError(CloseCode.FORBIDDEN, str(error) or "forbidden") from error
         except Exception as error:

@@ -49,7 +49,7 @@ class SessionLimits:
             drop the oldest. For a client that is away the oldest is always dropped: its gap is
             reported to it.
         time_to_live: seconds for which a session is kept without a link.
-        hello: seconds that a client has to say hello.
+        hello: seconds that a client has to say hello, and `authenticate` to say who it is.
         sessions: the most of them.
         hibernate_after: seconds without a link after which a handler is cancelled; it is called
             anew when the client is back. A session then costs what it has to keep, and no task.

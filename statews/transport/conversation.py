@@ -80,11 +80,6 @@ class Conversation:
         self.refill()
         self._link.divert(inbox, self.take, is_sole=is_sole, arriving=arriving)
 
-    @property
-    def link(self) -> Link:
-        """What it goes over."""
-        return self._link
-
     # What comes in.
 
     def take(self, arrived: deque[Message]) -> int:
@@ -124,11 +119,6 @@ class Conversation:
     async def wait_room(self) -> None:
         """Return when what was written is out, or the link is over."""
         await self._link.wait_room()
-
-    @property
-    def may_write(self) -> bool:
-        """Whether the link has room."""
-        return self._link.may_write
 
     def refill(self) -> bool:
         """See `Traffic`."""

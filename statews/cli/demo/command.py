@@ -31,13 +31,16 @@ __all__ = ["DEMO", "why_plain"]
 
 _EXAMPLES: Final = """\
 examples:
-  statews demo                       the whole of it, about 35 seconds
+  statews demo                       the whole of it, about 40 seconds
   statews demo --plain               as a log, one line for each thing that happens
   statews demo --steps cut,freeze    only these, between connect and close
+  statews demo --steps kill-server   SIGKILL, and what the next process makes of it
   statews demo --backend both        on asyncio, then on trio
 
-Numbered messages go both ways all the time, and are counted at the end, from the logs of both
-sides: to the server at least once, to the client exactly once and in order.
+Two clients have a session each with one server. The first is in this process, and watched. The
+second is a process of its own with its outbox on disk, and the server is one on a SQLite store:
+these two are killed. Numbered messages go all ways all the time, and are counted at the end, from
+the logs of both sides: each has to arrive exactly once, and in order.
 
 It exits with 0 if every step ended as it should and every message arrived so, else with 1.
 """
@@ -118,14 +121,18 @@ def _play_on(backend: str, steps: Sequence[Step], pace: Pace, why: str) -> int:
         from .screen import Screen  # noqa: PLC0415 - rich is an extra
 
         view = Screen(f"statews demo · {backend}   quick: {numbers}")
-    return run(backend, partial(_perform, steps, pace, view, paint))
+    return run(backend, partial(_perform, steps, pace, backend, view, paint))
 
 
 async def _perform(
-    steps: Sequence[Step], pace: Pace, view: AbstractContextManager[View], paint: Painter
+    steps: Sequence[Step],
+    pace: Pace,
+    backend: str,
+    view: AbstractContextManager[View],
+    paint: Painter,
 ) -> int:
     with view as shown:
-        played = await play(steps, pace, shown)
+        played = await play(steps, pace, backend, shown)
     for line in report(played, paint):
         print(line)
     return 0 if played.is_fine else 1
@@ -135,7 +142,7 @@ DEMO: Final = Command(
     name="demo",
     help="watch a connection live through lost links",
     description=(
-        "A server, a network that fails on purpose, and a client that comes back:\n"
+        "A server, a network that fails on purpose, and clients that come back:\n"
         "all on this machine, in real time."
     ),
     examples=_EXAMPLES,

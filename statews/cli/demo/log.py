@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from ..terminal import Colour, Painter
 
 if TYPE_CHECKING:
+    from .logs import Kind
     from .play import Play
-    from .stage import Kind
 
 __all__ = ["COLOURS", "Log"]
 

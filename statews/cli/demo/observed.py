@@ -11,6 +11,7 @@ from ...errors import DialError, LinkClosed, LinkDropped, PeerSilent
 from ...lifecycle import State
 from ...policy import Backoff
 from ...protocol.frames import CloseCode
+from .names import FIRST, SECOND
 from .pace import Pace
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "is_only_slow",
     "is_refused",
     "is_restarted",
+    "is_undisturbed",
     "shorten",
 ]
 
@@ -41,7 +43,8 @@ class Observed:
         accepted: connections that the proxy accepted.
         arrived: messages that were sent meanwhile, either way, and arrived.
         slowest: the longest that one of these was under way, in seconds.
-        last_code: the close code that the server was last given.
+        facts: what else is worth knowing.
+        ended_sessions: the clients whose session the server saw end.
     """
 
     pace: Pace
@@ -51,7 +54,8 @@ class Observed:
     accepted: int
     arrived: int
     slowest: float
-    last_code: int | None
+    facts: Sequence[str]
+    ended_sessions: frozenset[object]
 
     @property
     def errors(self) -> list[Exception]:
@@ -144,13 +148,17 @@ def is_found_silent(observed: Observed) -> str:
     return ""
 
 
-def is_only_slow(observed: Observed) -> str:
+def is_undisturbed(observed: Observed) -> str:
     """All stays as it is."""
     if observed.changes:
-        return f"slow is not lost, but it went through {shorten(observed.path)}"
-    if not observed.arrived:
-        return "nothing arrived"
-    return "the network was not slow" if observed.slowest < observed.pace.latency else ""
+        return f"nothing was lost, but it went through {shorten(observed.path)}"
+    return "" if observed.arrived else "nothing arrived"
+
+
+def is_only_slow(observed: Observed) -> str:
+    """All stays as it is, and takes its time."""
+    is_fast = observed.slowest < observed.pace.latency
+    return is_undisturbed(observed) or ("the network was not slow" if is_fast else "")
 
 
 def is_restarted(observed: Observed) -> str:
@@ -172,12 +180,11 @@ def is_no_hot_loop(observed: Observed) -> str:
 
 
 def is_closed(observed: Observed) -> str:
-    """Closed, with a closing handshake."""
+    """Closed, and so that both sides forget the sessions."""
     if observed.path != [State.CLOSED]:
         return f"expected closed, got {shorten(observed.path) or 'nothing'}"
-    if observed.last_code != CloseCode.NORMAL:
-        return f"the server was told {observed.last_code} instead of 1000"
-    return ""
+    lasting = sorted({FIRST, SECOND} - observed.ended_sessions)
+    return f"the server still has the session of {' and '.join(lasting)}" if lasting else ""
 
 
 LATE: Final = 0.1  # seconds

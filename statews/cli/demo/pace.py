@@ -7,7 +7,7 @@ from typing import Final
 
 from ...policy import Backoff, Delivery, Heartbeat, Jitter, Outbox, Policy, Timeouts
 
-__all__ = ["QUICK", "USUAL", "Pace"]
+__all__ = ["PACES", "QUICK", "USUAL", "Pace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,8 @@ class Pace:
     """How long everything takes, in seconds.
 
     Attributes:
-        policy: of the client, and of the server.
+        name: in `PACES`.
+        policy: of the clients, and of the server.
         every: between two messages, in each direction.
         calm: between two steps.
         refuse: how long connections are refused.
@@ -23,12 +24,14 @@ class Pace:
         slow: how long the network is slow.
         latency: of the slow network, each way.
         bandwidth: of the slow network, in bytes per second.
-        down: how long the server is away for its restart.
+        down: how long a process is away that was stopped or killed.
         drop: how long connections are accepted and dropped.
+        unsent: how many messages have to wait in the outbox of a client before it is killed.
         patience: how long a step may take at most.
         tolerance: by how much a busy machine may be late.
     """
 
+    name: str
     policy: Policy
     every: float
     calm: float
@@ -39,6 +42,7 @@ class Pace:
     bandwidth: float
     down: float
     drop: float
+    unsent: int
     patience: float = 20.0
     tolerance: float = 1.5
 
@@ -46,6 +50,7 @@ class Pace:
 OUTBOX: Final = Outbox(delivery=Delivery.AT_LEAST_ONCE)
 
 USUAL: Final = Pace(
+    name="usual",
     policy=Policy(
         backoff=Backoff(
             first=0.25, maximum=2.0, jitter=Jitter.EQUAL, max_attempts=None, stable_after=1.0
@@ -55,16 +60,18 @@ USUAL: Final = Pace(
         outbox=OUTBOX,
     ),
     every=0.1,
-    calm=0.8,
+    calm=0.6,
     refuse=3.0,
     freeze=3.5,
     slow=4.0,
     latency=0.2,
     bandwidth=1000.0,
-    down=1.0,
-    drop=6.0,
+    down=0.5,
+    drop=5.0,
+    unsent=10,
 )
 QUICK: Final = Pace(
+    name="quick",
     policy=Policy(
         backoff=Backoff(
             first=0.05, maximum=0.4, jitter=Jitter.EQUAL, max_attempts=None, stable_after=0.3
@@ -80,6 +87,8 @@ QUICK: Final = Pace(
     slow=0.8,
     latency=0.1,
     bandwidth=2000.0,
-    down=0.3,
+    down=0.2,
     drop=1.5,
+    unsent=5,
 )
+PACES: Final = {pace.name: pace for pace in (QUICK, USUAL)}

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, Protocol
 
 import anyio
 from anyio import current_time
 
-from ...client.connection import connect
+from ...client.connection import Connection, connect
+from ...errors import StatewsError
 from ...lifecycle import State
 from ...testing import FaultProxy, Verdict
+from .logs import Logs, News
+from .names import FIRST, SECOND, SERVER, log_of, resume_as
 from .observed import Observed
 from .pace import Pace
-from .server import Server, follow
+from .processes import TICK, Process
 from .stage import FINE, Stage
 from .steps import Step
-from .traffic import Traffic
 
 __all__ = ["Outcome", "Play", "View", "play"]
+
+PROGRAMS: Final = __name__.rpartition(".")[0]  # where those of the other processes are
+STARTING: Final = 20.0  # seconds that the server has to start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,31 +79,45 @@ class Play:
     async def _perform(self, step: Step) -> Outcome:
         """Play one step and wait until all is well again, if it will be."""
         stage = self.stage
-        began, accepted = current_time(), stage.proxy.accepted
+        began, accepted = current_time(), stage.proxies[0].accepted
         with anyio.move_on_after(stage.pace.patience) as scope:
             await step.play(stage)
-            stage.proxy.heal()
+            for proxy in stage.proxies:
+                proxy.heal()
             stage.network = FINE
             await stage.wait_calm()
-        delays = [delay for way in stage.traffic.ways for delay in way.delays(began)]
-        observed = Observed(
+        observed = self._observe(began, accepted)
+        complaint = step.complain(observed)
+        troubles = [complaint] if complaint else []
+        troubles += [f"{name} lost its session" for name in stage.logs.strayed]
+        troubles += stage.troubles
+        if scope.cancelled_caught:
+            troubles.append("it took too long")
+        stage.facts.clear()
+        stage.troubles.clear()
+        stage.mark = len(stage.history)
+        return Outcome(step=step, observed=observed, complaint="; ".join(troubles))
+
+    def _observe(self, began: float, accepted: int) -> Observed:
+        """What was seen of the present step."""
+        stage = self.stage
+        delays = [delay for way in stage.logs.ways for delay in way.delays(began)]
+        return Observed(
             pace=stage.pace,
             began=began,
             ended=current_time(),
             changes=tuple(stage.history[stage.mark :]),
-            accepted=stage.proxy.accepted - accepted,
+            accepted=stage.proxies[0].accepted - accepted,
             arrived=len(delays),
             slowest=max(delays, default=0.0),
-            last_code=stage.server.last_code,
+            facts=tuple(stage.facts),
+            ended_sessions=frozenset(stage.logs.ended),
         )
-        stage.mark = len(stage.history)
-        late = "it took too long" if scope.cancelled_caught else ""
-        return Outcome(step=step, observed=observed, complaint=step.complain(observed) or late)
 
     @property
     def verdicts(self) -> list[Verdict]:
         """What became of the messages, each way; final when nobody logs any more."""
-        return [way.verdict(self.stage.began) for way in self.stage.traffic.ways]
+        return [way.verdict(self.stage.began) for way in self.stage.logs.ways]
 
     @property
     def is_fine(self) -> bool:
@@ -113,35 +134,83 @@ class View(Protocol):
         """Show how it stands now."""
 
 
-async def play(steps: Sequence[Step], pace: Pace, view: View) -> Play:
-    """Set the stage, play on it, and take it down."""
+async def play(steps: Sequence[Step], pace: Pace, backend: str, view: View) -> Play:
+    """Set the stage, play on it, and take it down.
+
+    Args:
+        steps: in their order.
+        pace: their numbers.
+        backend: the event loop of the other processes.
+        view: is shown how it goes on.
+
+    Raises:
+        StatewsError: the server did not start.
+    """
+    with TemporaryDirectory(prefix="statews-demo-") as name:
+        folder, common = Path(name), [name, pace.name, backend]
+        with (
+            Process(SERVER, f"{PROGRAMS}.server", log_of(SERVER, folder), [*common, "0"]) as far,
+            Process(SECOND, f"{PROGRAMS}.client", log_of(SECOND, folder), common) as second,
+        ):
+            logs = Logs()
+            news = await _start(far, logs)
+            far.arguments = [*common, str(logs.port)]
+            async with FaultProxy(port=logs.port) as near, FaultProxy(port=logs.port) as other:
+                second.arguments = [*common, f"ws://127.0.0.1:{other.port}/"]
+                second.start()
+                stage = Stage(
+                    pace=pace,
+                    folder=folder,
+                    server=far,
+                    second=second,
+                    proxies=(near, other),
+                    connection=_connect(near.port, pace),
+                    logs=logs,
+                )
+                stage.take(news)
+                running = Play(steps=steps, stage=stage)
+                await _play(running, view)
+                return running
+
+
+async def _start(far: Process, logs: Logs) -> list[News]:
+    """Start the server, and return what it had to tell until it had a port."""
+    far.start()
+    news: list[News] = []
+    with anyio.move_on_after(STARTING):
+        while not logs.port and far.pid is not None:
+            await anyio.sleep(TICK)
+            news += logs.read(far)
+    if not logs.port:
+        said = "; ".join(text for _, text in news)
+        raise StatewsError(f"cannot play without a server, and it did not start: {said}")
+    return news
+
+
+def _connect(port: int, pace: Pace) -> Connection:
+    return connect(
+        f"ws://127.0.0.1:{port}/",
+        policy=pace.policy,
+        session=resume_as(FIRST),
+        proxy=None,
+        wait=False,
+    )
+
+
+async def _play(running: Play, view: View) -> None:
+    """Play, with everything that goes on meanwhile."""
+    stage = running.stage
     async with anyio.create_task_group() as group:
-        traffic = Traffic()
-        server = Server(pace.policy, pace.down, traffic)
-        await group.start(server.run)
-        async with FaultProxy(port=server.port) as proxy:
-            connection = connect(
-                f"ws://127.0.0.1:{proxy.port}/",
-                policy=pace.policy,
-                sync=follow(),
-                proxy=None,
-                wait=False,
-            )
-            stage = Stage(
-                pace=pace, server=server, proxy=proxy, connection=connection, traffic=traffic
-            )
-            running = Play(steps=steps, stage=stage)
-            group.start_soon(stage.watch, connection.changes())
-            group.start_soon(_keep_showing, view, running)
-            async with connection:
-                group.start_soon(stage.talk)
-                group.start_soon(stage.speak)
-                group.start_soon(stage.hear)
-                await running.run()
-            view.show(running)
+        group.start_soon(stage.watch, stage.connection.changes())
+        group.start_soon(stage.follow)
+        group.start_soon(_keep_showing, view, running)
+        async with stage.connection:
+            group.start_soon(stage.talk)
+            group.start_soon(stage.hear)
+            await running.run()
         group.cancel_scope.cancel()
-        return running
-    raise AssertionError  # a task group swallows nothing but its own cancellation
+    await stage.leave()
+    view.show(running)
 
 
 async def _keep_showing(view: View, running: Play) -> None:

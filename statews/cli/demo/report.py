@@ -7,9 +7,10 @@ from shutil import get_terminal_size
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from ...testing import BreachKind, Guarantee
+from ...testing import BreachKind
 from ..terminal import Colour
 from .observed import shorten
+from .traffic import GUARANTEE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,15 +24,11 @@ __all__ = ["report"]
 
 WIDEST: Final = 100
 VERDICT: Final = 7  # columns
-STEP: Final = 9
-INDENT: Final = 16  # of what happened: the verdict and the step's name stand before it
+STEP: Final = 12
+INDENT: Final = VERDICT + STEP  # of what happened: the verdict and the step's name stand before it
 SECONDS: Final = 10  # columns of a duration
-WAY: Final = 17
+WAY: Final = 19
 COUNTS: Final = {"sent": 6, "delivered": 11, "lost": 6, "duplicated": 12, "reordered": 11}
-PROMISES: Final = {
-    Guarantee.AT_LEAST_ONCE: "at least once: what a lost link leaves in doubt is sent again",
-    Guarantee.EXACTLY_ONCE: "exactly once, in order: what was missed is asked for",
-}
 
 
 def report(play: Play, paint: Painter) -> Iterator[str]:
@@ -47,6 +44,9 @@ def report(play: Play, paint: Painter) -> Iterator[str]:
     yield paint(_row("", "messages", COUNTS), Colour.BOLD)
     for verdict in play.verdicts:
         yield from _delivery(verdict, paint)
+    yield " " * VERDICT + paint(
+        f"{GUARANTEE.value}, in order, by the logs of both sides", Colour.DIM
+    )
     yield ""
     yield from _sum(play, paint)
 
@@ -68,7 +68,7 @@ def _row(verdict: str, name: str, cells: Iterable[object]) -> str:
 
 
 def _delivery(verdict: Verdict, paint: Painter) -> Iterator[str]:
-    """A way, and what was promised of it; what of that was not kept, message by message."""
+    """A way; what was not kept of the promise, message by message."""
     counts = verdict.summary
     strangers = len(verdict.of(BreachKind.NEVER_SENT))
     delivered = counts.delivered - counts.duplicated - strangers
@@ -76,7 +76,6 @@ def _delivery(verdict: Verdict, paint: Painter) -> Iterator[str]:
     colour = Colour.GREEN if verdict.is_kept else Colour.RED
     row = _row("", verdict.way, cells)[VERDICT:]
     yield paint(("ok" if verdict.is_kept else "failed").ljust(VERDICT), colour) + row
-    yield " " * INDENT + paint(PROMISES[verdict.guarantee], Colour.DIM)
     if not verdict.is_kept:
         for line in str(verdict).splitlines():
             yield " " * VERDICT + paint(line, Colour.RED)
@@ -109,6 +108,7 @@ def _facts(outcome: Outcome) -> Iterator[str]:
         waits = ", ".join(f"{wait:.2f}" for wait in observed.waits)
         lasted = observed.ended - observed.began
         yield f"{len(observed.waits)} attempts in {lasted:.1f} s, after {waits} s"
+    yield from observed.facts
     if not observed.changes:
         yield f"{observed.arrived} messages, the slowest after {observed.slowest:.2f} s"
 

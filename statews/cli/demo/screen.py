@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from ...diagram.palette import Paint
     from .chart import Cell
+    from .logs import Kind
     from .play import Outcome, Play
-    from .stage import Kind
     from .traffic import Way
 
 __all__ = ["Screen", "picture"]
@@ -31,9 +31,10 @@ __all__ = ["Screen", "picture"]
 WIDEST: Final = 110  # columns; a wider machine is no clearer
 LABEL: Final = 10  # columns of what a line is about
 BAR: Final = 12  # columns of the countdown
-COUNT: Final = 9  # columns of a number of messages
-FACTS: Final = 7  # lines
-LOG: Final = 3  # lines, at least
+WAY: Final = 18  # columns of the name of a way
+COUNT: Final = 8  # columns of a number of messages
+FACTS: Final = 8  # lines
+LOG: Final = 2  # lines, at least
 KINDS: Final[dict[Kind, str]] = {
     "step": "bold",
     "state": "",
@@ -163,18 +164,16 @@ def _facts(play: Play, width: int) -> list[Text]:
     step, network = play.step, stage.network
     what = "" if step is None else f"{step.name}: {step.says(stage.pace)}"
     way = f"client {network.near} proxy {network.far} server"
-    error = stage.connection.snapshot().last_error
     return [
         _fact("step", Text(what, style="bold")),
         _fact("state", _state(play)),
         _fact("network", Text(f"{way}   {network.says}")),
-        _fact("error", Text("" if error is None else str(error), "yellow")),
-        *_messages(play, width - LABEL - 2),
+        *_messages(play, width - WAY - 2),
     ]
 
 
-def _fact(label: str, value: Text) -> Text:
-    return Text.assemble((f" {label:{LABEL}}", "bright_black"), value)
+def _fact(label: str, value: Text, width: int = LABEL) -> Text:
+    return Text.assemble((f" {label:{width}}", "bright_black"), value)
 
 
 def _state(play: Play) -> Text:
@@ -187,7 +186,7 @@ def _state(play: Play) -> Text:
             whole = max((now.retry_at or 0.0) - now.since, 0.001)
             full = round(BAR * min(1.0, left / whole))
             bar = "▰" * full + "▱" * (BAR - full)
-            rest = f"  {bar}  attempt {now.attempt} in {left:4.2f} s"
+            rest = f"  {bar}  attempt {now.attempt} in {left:4.2f} s: {now.last_error}"
         case State.CONNECTING:
             rest = f"  attempt {now.attempt}: {now.phase}" if now.attempt else f"  {now.phase}"
         case State.OPEN:
@@ -202,13 +201,11 @@ def _state(play: Play) -> Text:
 
 
 def _messages(play: Play, width: int) -> list[Text]:
-    """Both directions, in columns: the counts, and what became of the latest messages."""
-    traffic = play.stage.traffic
+    """All ways, in columns: the counts, and what became of the latest messages."""
     head = "".join(name.rjust(COUNT) for name in ("sent", "arrived", "again", "awaited"))
     return [
-        _fact("messages", Text(head, style="bright_black")),
-        _fact("to server", _counts(traffic.up, width)),
-        _fact("to client", _counts(traffic.down, width)),
+        _fact("messages", Text(head, style="bright_black"), WAY),
+        *(_fact(way.name, _counts(way, width), WAY) for way in play.stage.logs.ways),
     ]
 
 
@@ -241,7 +238,7 @@ def _log(play: Play) -> list[Text]:
 
 
 def _steps(play: Play, width: int) -> Text:
-    """How far it is; where there is no room for all, the latest ones."""
+    """How far it is; where there is no room for all, those around the present one."""
     marks = [_mark(outcome) for outcome in play.outcomes]
     if len(marks) < len(play.steps):
         marks.append(("▶", "bold"))
@@ -251,7 +248,7 @@ def _steps(play: Play, width: int) -> Text:
         for step, (mark, style) in zip(play.steps, marks, strict=True)
     ]
     done = len(play.outcomes)
-    while done and sum(len(text) for text, _ in shown) > width:
+    while done and sum(len(text) for text, _ in shown[: done + 2]) > width:
         done -= 1
         del shown[0]
     return Text.assemble(*shown)

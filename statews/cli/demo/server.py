@@ -1,135 +1,115 @@
-"""The far end of the demo: it logs what it gets, says numbered messages, and keeps them."""
+"""The server of the demo: a process that may be killed at any moment, on sessions in a file.
+
+What a client says is written down by `Session.transact`, in the file of the sessions: that it was
+heard, and that the session has come so far, are one transaction. What the server says has the
+number that the session gives it. So a server that comes after a killed one goes on behind the
+last message that is in the session's log, and neither leaves one out nor says one twice.
+"""
 
 from __future__ import annotations
 
-import json
+import os
+import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import Event
 
-from ...errors import LinkClosed, StatewsError
-from ...protocol.sync import After, Page
-from ...transport.listen import listen
+from ...errors import ConnectionClosed
+from ...server import serve
+from ...store import SQLiteStore
+from ..backend import run
+from .heard import read_heard, write_heard
+from .logbook import Logbook, number_of, numbered, wait_orders
+from .names import SERVER, log_of, store_of
+from .pace import PACES
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskStatus
+    from collections.abc import Callable
 
-    from ...policy import Policy
-    from ...protocol.frames import Message
-    from ...protocol.sync import Ask
-    from ...transport.link import Link
-    from .traffic import Traffic
+    from ...server import Request, Session
+    from .pace import Pace
 
-__all__ = ["Server", "follow", "number_of", "numbered"]
-
-PAGE: Final = 50  # messages of the history in one answer
+__all__ = ["Server"]
 
 
-def numbered(number: int) -> str:
-    """A message of the client's, or of the server's."""
-    return json.dumps({"seq": number})
-
-
-def _parse(message: Message) -> dict[str, Any]:
-    try:
-        parsed: object = json.loads(message)
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
-
-
-def number_of(message: Message) -> object:
-    """The number of it; if it has none, the message itself."""
-    number = _parse(message).get("seq")
-    return number if isinstance(number, int) else message
-
-
-def follow() -> After[dict[str, Any]]:
-    """How the client follows what the server says, from the first message on."""
-    return After(_request, seq=_seq, page=_page, parse=_parse, start=0)
-
-
-def _request(ask: Ask) -> str:
-    return json.dumps({"after": ask.after})
-
-
-def _seq(parsed: dict[str, Any]) -> int | None:
-    return parsed.get("seq")
-
-
-def _page(parsed: dict[str, Any]) -> Page | None:
-    return Page(items=parsed["page"], more=parsed["more"]) if "page" in parsed else None
+async def _name(request: Request) -> str | None:
+    """Whose session it is: everybody is believed."""
+    return request.auth if isinstance(request.auth, str) else None
 
 
 class Server:
-    """A server that can be restarted on its port. Its history is not lost with that.
+    """One process of it.
 
     Args:
-        policy: of its links.
-        down: how long a restart takes, in seconds.
-        traffic: whose logs it writes: of `up` the receiver's, of `down` the sender's.
-
-    Attributes:
-        port: its port; 0 before it runs.
-        last_code: the close code with which a client ended the last link that one ended.
+        folder: where its files are.
+        pace: its numbers.
     """
 
-    def __init__(self, policy: Policy, down: float, traffic: Traffic) -> None:
-        self.port: int = 0
-        self.last_code: int | None = None
-        self._policy = policy
-        self._down = down
-        self._traffic = traffic
-        self._links: list[Link] = []
-        self._restart = Event()
+    def __init__(self, folder: Path, pace: Pace) -> None:
+        self._file = store_of(SERVER, folder)
+        self._log = Logbook(log_of(SERVER, folder))
+        self._pace = pace
+        self._quiet = Event()
+        self._said = {each.about for each in self._log.records if each.what == "said"}
 
-    def restart(self) -> None:
-        """Stop now, and come back a little later."""
-        self._restart.set()
+    async def run(self, port: int, read_order: Callable[[], str]) -> None:
+        """Serve until the orders end, then have the clients leave and come back later.
 
-    async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Serve; `started` as soon as it listens."""
-        while True:
-            async with listen(self._serve, port=self.port, policy=self._policy) as listener:
-                if not self.port:
-                    self.port = listener.port
-                    task_status.started()
-                await self._restart.wait()
-            self._restart = Event()
-            await anyio.sleep(self._down)
+        Args:
+            port: where to listen, on 127.0.0.1; 0 lets the system choose.
+            read_order: see `wait_orders`.
+        """
+        for row in read_heard(self._file):  # an earlier process may not have got to say so
+            self._log.write("heard", *row)
+        async with serve(
+            self._attend,
+            port=port,
+            store=SQLiteStore(self._file),
+            authenticate=_name,
+            policy=self._pace.policy,
+        ) as server:
+            self._log.write("ready", os.getpid(), len(server.sessions), server.port)
+            await wait_orders(self._quiet, self._log, read_order)
+            await server.drain(self._pace.down)
 
-    async def say(self) -> None:
-        """The next message, into the history, and to whoever is there."""
-        said = numbered(self._traffic.down.send())
-        for link in tuple(self._links):
-            with suppress(StatewsError):  # it is over: the client will ask for this one
-                await link.send(said)
+    async def _attend(self, session: Session) -> None:
+        client = session.principal or "a stranger"
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._speak, session, client)
+            async for message in session:
+                heard = number_of(message)
+                row = await session.transact(partial(write_heard, client, heard))
+                self._log.write("heard", row, client, heard)
+            group.cancel_scope.cancel()
+        self._log.write("ended", client)
 
-    async def _serve(self, link: Link) -> None:
-        self._links.append(link)
-        try:
-            async for message in link:
-                self._take(link, message)
-        finally:
-            self._links.remove(link)
-            while link.inbox:  # stopped before it got to these, which are acknowledged already
-                self._take(link, link.inbox.popleft())
-        if isinstance(link.ending, LinkClosed):
-            self.last_code = link.ending.code
+    async def _speak(self, session: Session, client: str) -> None:
+        """Say numbers, again and again, whether anybody is there or not."""
+        with suppress(ConnectionClosed):
+            while not self._quiet.is_set():
+                said = client, session.peer.log.last + 1
+                if said not in self._said:  # else it was killed before the session had it
+                    self._log.write("said", *said)
+                    self._said.add(said)
+                await session.send(numbered(said[1]))
+                with anyio.move_on_after(self._pace.every):
+                    await self._quiet.wait()
 
-    def _take(self, link: Link, message: Message) -> None:
-        """Answer a question, log anything else, without a look at what was logged before."""
-        after = _parse(message).get("after")
-        if after is None:
-            self._traffic.up.take(number_of(message))
-        else:
-            with suppress(StatewsError):  # it is over: the client asks again on the next one
-                link.write(self._page(after))
 
-    def _page(self, after: int) -> str:
-        last = len(self._traffic.down.sent)
-        end = min(after + PAGE, last)
-        items = [numbered(number) for number in range(after + 1, end + 1)]
-        return json.dumps({"page": items, "more": end < last})
+def main() -> int:
+    """`python -m statews.cli.demo.server FOLDER PACE BACKEND PORT`, with orders on its input."""
+    folder, pace, backend, port = sys.argv[1:]
+
+    async def serve_until_the_end() -> int:
+        await Server(Path(folder), PACES[pace]).run(int(port), sys.stdin.readline)
+        return 0
+
+    return run(backend, serve_until_the_end)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,6 +9,7 @@ from typing import Final
 import anyio
 
 from ...lifecycle import State
+from .names import SECOND
 from .observed import (
     Observed,
     is_closed,
@@ -19,6 +20,7 @@ from .observed import (
     is_only_slow,
     is_refused,
     is_restarted,
+    is_undisturbed,
 )
 from .pace import Pace
 from .stage import Network, Stage
@@ -47,28 +49,33 @@ class Step:
 
 async def _connect(stage: Stage) -> None:
     await stage.connection.wait_for(State.OPEN, State.FAILED)
+    await stage.wait(lambda: bool(stage.logs.sessions[SECOND]))
 
 
 async def _cut(stage: Stage) -> None:
-    stage.proxy.cut()
+    for proxy in stage.proxies:
+        proxy.cut()
     await stage.wait_lost()
 
 
 async def _reset(stage: Stage) -> None:
-    stage.proxy.reset()
+    for proxy in stage.proxies:
+        proxy.reset()
     await stage.wait_lost()
 
 
 async def _refuse(stage: Stage) -> None:
     stage.network = Network(says="connection refused", near=BROKEN)
-    stage.proxy.refuse()
-    stage.proxy.cut()
+    for proxy in stage.proxies:
+        proxy.refuse()
+        proxy.cut()
     await anyio.sleep(stage.pace.refuse)
 
 
 async def _freeze(stage: Stage) -> None:
     stage.network = Network(says="half-open: nothing passes", near="┈┈┈┈┈┈", far="┈┈┈┈┈┈")
-    stage.proxy.freeze()
+    for proxy in stage.proxies:
+        proxy.freeze()
     await anyio.sleep(stage.pace.freeze)
 
 
@@ -76,33 +83,69 @@ async def _slow(stage: Stage) -> None:
     pace = stage.pace
     says = f"{pace.latency:g} s late, {pace.bandwidth:g} bytes/s"
     stage.network = Network(says=says, near="╍╍╍╍╍╍", far="╍╍╍╍╍╍")
-    stage.proxy.slow(latency=pace.latency, bandwidth=pace.bandwidth)
+    for proxy in stage.proxies:
+        proxy.slow(latency=pace.latency, bandwidth=pace.bandwidth)
     await anyio.sleep(pace.slow)
 
 
 async def _restart(stage: Stage) -> None:
-    stage.network = Network(says="the server is away", far=BROKEN)
-    stage.server.restart()
-    await stage.wait_lost()
+    stage.network = Network(says="the server restarts", far=BROKEN)
+    await stage.stop(stage.server)
     await anyio.sleep(stage.pace.down)
+    stage.server.start()
+    await stage.wait_lost()
 
 
 async def _drop(stage: Stage) -> None:
     stage.network = Network(says="accepts, and drops", near=BROKEN)
-    stage.proxy.drop_new()
-    stage.proxy.cut()
+    for proxy in stage.proxies:
+        proxy.drop_new()
+        proxy.cut()
     await anyio.sleep(stage.pace.drop)
+
+
+async def _kill_server(stage: Stage) -> None:
+    stage.network = Network(says="the server is dead", far=BROKEN)
+    stage.tell(f"server: process {stage.server.pid} is killed")
+    stage.server.kill()
+    await stage.wait_lost()
+    await anyio.sleep(stage.pace.down)
+    stage.server.start()
+
+
+async def _kill_client(stage: Stage) -> None:
+    """Once in the midst of its work, and once with messages that nobody else has."""
+    sent, proxy = stage.logs.traffic[SECOND].up, stage.proxies[1]
+    stage.network = Network(says=f"fine, but {SECOND} is dead")
+    stage.tell(f"{SECOND}: process {stage.second.pid} is killed")
+    stage.second.kill()
+    await anyio.sleep(stage.pace.down)
+    stage.second.start()
+    await stage.wait_second()
+    stage.network = Network(says=f"fine, but not for {SECOND}")
+    proxy.refuse()
+    proxy.cut()
+    await stage.wait(lambda: sent.awaited >= stage.pace.unsent)
+    pid = stage.second.pid
+    stage.second.kill()
+    stage.read()
+    text = f"{SECOND}: process {pid} is killed, with {sent.awaited} messages that nobody else has"
+    stage.tell(text)
+    await anyio.sleep(stage.pace.down)
+    proxy.heal()
+    stage.second.start()
+    await stage.wait_second()
 
 
 async def _close(stage: Stage) -> None:
     await stage.settle()
-    await stage.connection.close()
+    await stage.end_sessions()
 
 
 STEPS: Final = (
     Step(
         name="connect",
-        says=lambda _: "the client connects, through the proxy",
+        says=lambda _: "both clients begin a session, each through a proxy",
         play=_connect,
         complain=is_connected,
     ),
@@ -138,7 +181,7 @@ STEPS: Final = (
     ),
     Step(
         name="restart",
-        says=lambda pace: f"the server restarts (1001), and is away for {pace.down:g} s",
+        says=lambda pace: f"the server sends all away, stops, and is back after {pace.down:g} s",
         play=_restart,
         complain=is_restarted,
     ),
@@ -149,8 +192,20 @@ STEPS: Final = (
         complain=is_no_hot_loop,
     ),
     Step(
+        name="kill-server",
+        says=lambda pace: f"SIGKILL for the server; the next one comes after {pace.down:g} s",
+        play=_kill_server,
+        complain=is_lost_and_back,
+    ),
+    Step(
+        name="kill-client",
+        says=lambda _: f"SIGKILL for {SECOND}, at work and with messages unsent",
+        play=_kill_client,
+        complain=is_undisturbed,
+    ),
+    Step(
         name="close",
-        says=lambda _: "all that was said arrives, and the client closes",
+        says=lambda _: "all that was said arrives, and the clients end their sessions",
         play=_close,
         complain=is_closed,
     ),

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from anyio import Event, current_time
+from anyio import current_time
 
 from ...testing.history import Guarantee, WayHistory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ...testing.history import Verdict
 
-__all__ = ["Arrival", "Traffic", "Way"]
+__all__ = ["GUARANTEE", "Line", "Traffic", "Way"]
+
+GUARANTEE: Final = Guarantee.EXACTLY_ONCE
 
 
-class Arrival(NamedTuple):
-    """A line of a receiver's log.
+class Line(NamedTuple):
+    """A line of a log.
 
     Attributes:
         message: its number, or what came in place of one.
-        at: when, as a reading of `anyio.current_time`.
+        at: when it was read there, as a reading of `anyio.current_time`.
     """
 
     message: object
@@ -38,40 +39,45 @@ class Way:
 
     Args:
         name: of the direction.
-        guarantee: what is promised.
 
     Attributes:
-        sent: the sender's log: when each was sent. The first is number 1.
+        sent: the sender's log. The first is number 1.
         arrived: the receiver's log: all that came, as often as it came.
     """
 
-    def __init__(self, name: str, guarantee: Guarantee) -> None:
+    def __init__(self, name: str) -> None:
         self.name: str = name
-        self.guarantee: Guarantee = guarantee
-        self.sent: list[float] = []
-        self.arrived: list[Arrival] = []
+        self.sent: list[Line] = []
+        self.arrived: list[Line] = []
+        self._numbers: set[object] = set()  # of those that were sent
         self._times: Counter[object] = Counter()  # that each has arrived
-        self._changed = Event()
 
     def send(self) -> int:
         """Log the next message as sent, and return its number."""
-        self.sent.append(current_time())
-        return len(self.sent)
+        number = len(self.sent) + 1
+        self.take_sent(number)
+        return number
+
+    def take_sent(self, message: object) -> None:
+        """Log what was sent elsewhere."""
+        self.sent.append(Line(message, current_time()))
+        self._numbers.add(message)
 
     def withdraw(self) -> None:
         """The message that was logged last could not be sent."""
-        self.sent.pop()
-        self._note()
+        self._numbers.discard(self.sent.pop().message)
 
     def take(self, message: object) -> None:
         """Log what came: a number, or whatever it is."""
-        self.arrived.append(Arrival(message, current_time()))
+        self.arrived.append(Line(message, current_time()))
         self._times[message] += 1
-        self._note()
 
-    def _note(self) -> None:
-        self._changed.set()
-        self._changed = Event()
+    def correct(self, arrived: Iterable[object]) -> None:
+        """The receiver's log, as it is in the end; of each message it is known when it came."""
+        at = {line.message: line.at for line in self.arrived}
+        now = current_time()
+        self.arrived = [Line(message, at.get(message, now)) for message in arrived]
+        self._times = Counter(line.message for line in self.arrived)
 
     @property
     def again(self) -> int:
@@ -81,61 +87,47 @@ class Way:
     @property
     def awaited(self) -> int:
         """Messages that were sent, and have not arrived."""
-        return len(self.sent) - sum(self._was_sent(message) for message in self._times)
-
-    def _was_sent(self, message: object) -> bool:
-        return isinstance(message, int) and 1 <= message <= len(self.sent)
-
-    async def wait_arrived(self) -> None:
-        """Return when everything that was sent has arrived."""
-        while self.awaited:
-            await self._changed.wait()
+        return len(self._numbers) - len(self._times.keys() & self._numbers)
 
     def times(self, count: int) -> Sequence[int]:
         """How often each of so many latest messages has arrived."""
-        last = len(self.sent)
-        return [self._times[number] for number in range(max(1, last - count + 1), last + 1)]
+        return [self._times[line.message] for line in self.sent[-count:]] if count else []
 
     def delays(self, since: float) -> list[float]:
         """How long what was sent since then, and has arrived, was under way, in seconds."""
-        first = {arrival.message: arrival.at for arrival in reversed(self.arrived)}
+        first = {line.message: line.at for line in reversed(self.arrived)}
         return [
-            first[number] - at
-            for number, at in enumerate(self.sent, 1)
-            if at >= since and number in first
+            first[message] - at for message, at in self.sent if at >= since and message in first
         ]
 
     def verdict(self, began: float) -> Verdict:
         """Lay one log beside the other; times are told from `began` on."""
         history = WayHistory(self.name)
         log: list[tuple[float, Callable[..., None], object]] = [
-            *((at, history.sent, number) for number, at in enumerate(self.sent, 1)),
-            *((arrival.at, history.delivered, arrival.message) for arrival in self.arrived),
+            *((line.at, history.sent, line.message) for line in self.sent),
+            *((line.at, history.delivered, line.message) for line in self.arrived),
         ]
         for at, write, message in sorted(log, key=itemgetter(0)):
             write(message, at=at - began)
-        return history.verdict(self.guarantee)
+        return history.verdict(GUARANTEE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Both directions.
+    """Both directions between a client and the server.
+
+    Args:
+        client: its name.
 
     Attributes:
-        up: what the client sends: the outbox keeps it until the server has it, and sends it
-            again if it is in doubt. The server logs it as often as it comes.
-        down: what the server says: the client asks for what it has missed.
+        up: what the client sends.
+        down: what the server says to it.
     """
 
-    up: Way = field(default_factory=lambda: Way("client → server", Guarantee.AT_LEAST_ONCE))
-    down: Way = field(default_factory=lambda: Way("server → client", Guarantee.EXACTLY_ONCE))
+    def __init__(self, client: str) -> None:
+        self.up: Way = Way(f"{client} → server")
+        self.down: Way = Way(f"server → {client}")
 
     @property
     def ways(self) -> tuple[Way, Way]:
         """Both."""
         return self.up, self.down
-
-    async def wait_arrived(self) -> None:
-        """Return when everything that was sent has arrived, both ways."""
-        for way in self.ways:
-            await way.wait_arrived()

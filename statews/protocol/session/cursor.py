@@ -38,6 +38,7 @@ class Cursor:
             that they were handled, if there is one. # safe <= rx
         safe_chain: the check value of everything up to there.
         told: the last number acknowledged on this link.
+        wanted: the number whose acknowledgement the peer waits for; it is to have it at once.
         due: when an acknowledgement has to go out alone; infinite if none has.
         window: how much the peer may have unhandled here.
     """
@@ -55,6 +56,7 @@ class Cursor:
         "safe",
         "safe_chain",
         "told",
+        "wanted",
         "window",
     )
 
@@ -74,6 +76,7 @@ class Cursor:
         self.safe: int = rx
         self.safe_chain: int = chain
         self.told: int = rx
+        self.wanted: int = 0
         self.due: float = math.inf
         self._held = 0
         self._held_bytes = 0
@@ -147,6 +150,7 @@ class Cursor:
             self.due == math.inf
             or (rx - self.told) * SHARE >= window.messages
             or unacknowledged * SHARE >= window.size_bytes
+            or self.told < self.wanted <= rx
         )
 
     def passed(self, upto: int, chain: int) -> bool:
@@ -162,10 +166,11 @@ class Cursor:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether a quarter of the window is handled and not acknowledged."""
+        """Whether a quarter of the window is handled and not acknowledged, or the peer waits."""
         return (
             (self.rx - self.told) * SHARE >= self.window.messages
             or self._unacknowledged_bytes * SHARE >= self.window.size_bytes
+            or self.told < self.wanted <= self.rx
         )
 
     def acknowledge(self) -> int | None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .cursor import Cursor
     from .log import Log, Window
 
-__all__ = ["Peer", "Sink"]
+__all__ = ["Deliver", "Peer", "Sink"]
 
 # What most sessions do not have is one object for all of them, and never changed.
 _NO_REPLIES: Final[list[Message]] = []
@@ -52,11 +52,20 @@ MOST_REPLIES: Final = 16  # that wait; who asks faster than it reads gets no mor
 MOST_VOLATILE: Final = 256  # whose arrival is not known, before the peer is asked
 
 
+class Deliver(Protocol):
+    """Takes in the message with this number."""
+
+    def __call__(self, payload: Message, seq: int, /) -> None:
+        """See the class."""
+        ...
+
+
 class Sink(Protocol):
     """Where a peer puts what is for the application."""
 
-    def deliver(self, payload: Message, seq: int, /) -> None:
-        """The message with this number."""
+    @property
+    def deliver(self) -> Deliver:
+        """What takes in messages that have numbers."""
         ...
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
@@ -204,13 +213,18 @@ class Peer:
             case Acknowledgement():
                 pass
             case Question():
-                if len(self.replies) < MOST_REPLIES:
-                    self._reply(write_answer(self.cursor.acknowledge()))
+                self._asked_for()
             case Answer():
                 return self._answered()
             case _:
                 assert_never(frame)
         return False
+
+    def _asked_for(self) -> None:
+        """Answer with what is handled; what has only arrived is acknowledged as soon as it is."""
+        self.cursor.wanted = self.cursor.arrived
+        if len(self.replies) < MOST_REPLIES:
+            self._reply(write_answer(self.cursor.acknowledge()))
 
     def _answered(self) -> bool:
         """What went before the question has arrived."""
