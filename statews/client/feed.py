@@ -198,6 +198,14 @@ class Feed:
 
     def popleft(self) -> Message:
         """The next message; what is none is passed over. Raises as `take`."""
+        last, items = self._last, self._items
+        if type(last) is str and items and self._session is not None and not self.is_careful:
+            message = items[0]
+            if type(message) is str:  # as below, for nearly all messages of a session
+                self._session.handled(last)
+                self._last = message
+                items.popleft()
+                return message
         while True:
             event = self.take()
             if isinstance(event, (str, bytes)):

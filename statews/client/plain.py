@@ -13,11 +13,11 @@ from anyio import current_time
 
 from ..errors import StatewsError
 from ..protocol.fence import Fence
-from ..protocol.outbox import Queue
 
 if TYPE_CHECKING:
     from ..policy import Outbox
     from ..protocol.entry import Entry
+    from ..protocol.outbox import Queue
     from ..transport.link import Link
     from .sender import Sender
 
@@ -165,5 +165,4 @@ class Plain:
         is_free = not len(queue) or (is_within and not queue.has_waiting)
         way = self._link if is_plain and is_free else None
         self._sender.way = way
-        # The log of a session wants an entry for each, since its messages have numbers.
-        self._sender.direct = way if type(queue) is Queue else None
+        self._sender.direct = way

@@ -9,14 +9,11 @@ from anyio import CancelScope, Event
 
 from ..errors import DeliveryError
 from ..protocol.entry import ReceiptState
-from ..protocol.outbox import Burst
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ..protocol.entry import Entry
     from ..protocol.frames import Message
-    from ..protocol.outbox import Queue
+    from ..protocol.outbox import Burst
 
 __all__ = ["Receipt"]
 
@@ -43,7 +40,7 @@ class Receipt:
     Attributes:
         message: what was sent.
         sending: the outbox that it is in.
-        burst: what it was written with.
+        burst: what it was written with, or what keeps it alone.
         index: its place in that.
     """
 
@@ -53,16 +50,8 @@ class Receipt:
     # itself, for to be called with them costs as much again.
     message: Message
     sending: Sending
-    burst: Burst
+    burst: Burst | Entry
     index: int
-
-    @classmethod
-    def of(cls, entry: Entry, sending: Sending, queue: Queue) -> Self:
-        """The receipt for an entry of its own."""
-        receipt = cls()
-        receipt.message, receipt.sending = entry.message, sending
-        receipt.burst, receipt.index = Burst(queue, [entry]), 0
-        return receipt
 
     def __repr__(self) -> str:
         why = f": {self.reason}" if self.reason else ""

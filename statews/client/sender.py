@@ -83,7 +83,7 @@ class Sender:
     ) -> None:
         self.queue: Queue = Queue(settings) if session is None else session.peer.log
         self.way: Way | None = None
-        self.direct: Link | None = None
+        self.direct: Way | None = None
         self.has_terms: bool = (
             settings.time_to_live is not None or settings.acknowledged is not None
         )
@@ -126,7 +126,10 @@ class Sender:
 
     def receipt(self, entry: Entry) -> Receipt:
         """What tells how far that entry has come."""
-        return Receipt.of(entry, self, self.queue)
+        receipt = Receipt()
+        receipt.message, receipt.sending = entry.message, self
+        receipt.burst, receipt.index = entry, 0
+        return receipt
 
     async def enter(self, entry: Entry) -> None:
         """`send` for an entry that is made already."""

@@ -88,6 +88,7 @@ class Session:
         ticket: what it is resumed with.
         progress: how far the application has come.
         result: what the last hello led to.
+        links: how many links of sessions there were in this process.
         largest: the longest message that the server takes, in bytes.
     """
 
@@ -99,6 +100,7 @@ class Session:
         "_settings",
         "_spoken",
         "largest",
+        "links",
         "peer",
         "progress",
         "result",
@@ -109,6 +111,7 @@ class Session:
         self._settings = settings
         self._limits = policy.limits
         self.largest: int = LARGEST
+        self.links: int = 0
         self._keeper: Keeper | None = None
         self.ticket: Ticket = Ticket()
         # What is stored has its number at once: a later process must give it the same.
@@ -165,6 +168,7 @@ class Session:
         await self._save()  # the first frame proves the token, and retires the one before
         self.peer.resume(welcome.position, welcome.window)
         self._link = link
+        self.links += 1
 
     def _withdraw_longer(self, size_bytes: int) -> None:
         """What the server would not take, and end each link for, is not sent to it."""
@@ -185,7 +189,7 @@ class Session:
         if self.is_alive:
             self._forget(welcome.why or "the server does not know it any more")
         chain = start_chain(welcome.sid)
-        log.chain = chain
+        log.start_over(chain)  # a plain link may have been in between
         self.peer.cursor.start_over(chain)
 
     def _forget(self, why: str) -> None:

@@ -54,9 +54,10 @@ class Spoken:
     def start(self) -> None:
         """The link is open: what waits goes out by it, before anything else."""
         self._session.opened(self, self._intake)
-        # After a gap `lose` follows, with what exactly is gone.
+        # After a gap `lose` follows, with what exactly is gone. An earlier process may have been
+        # fetching something.
         is_new = self._session.result in (Result.NEW, Result.RESET)
-        self._intake.resumed(self.link, is_new=is_new)
+        self._intake.resumed(self.link, is_new=is_new or self._session.links == 1)
         intake = self._intake
         is_sole = not intake.strategies and not intake.feed.has_changes
         self._conversation.start(intake.feed, is_sole=is_sole)
@@ -92,7 +93,7 @@ class Spoken:
 
     def look_at_limits(self) -> None:
         """The limits, or those of the peer, are reached: look at each message from here on."""
-        self._sender.way = None
+        self._sender.way = self._sender.direct = None
 
     def _choose_way(self) -> None:
         """Write directly as long as nothing has to be looked at."""
@@ -104,7 +105,7 @@ class Spoken:
             len(log) <= most and log.size_bytes <= most_bytes and self._session.largest >= DIRECT
         )
         is_free = is_within and not log.has_waiting and self._sender.may_go_directly
-        self._sender.way = self._conversation if is_free else None
+        self._sender.way = self._sender.direct = self._conversation if is_free else None
 
     # The host of the conversation.
 

@@ -50,10 +50,10 @@ class Burst:
 
     __slots__ = ("_queue", "done", "entries")
 
-    def __init__(self, queue: Queue, entries: list[Entry] | None = None) -> None:
+    def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self.done: int = 0
-        self.entries: list[Entry] | None = entries
+        self.entries: list[Entry] | None = None
 
     def find(self, index: int) -> Entry | None:
         """The entry of one of its messages; None if it has none (any more)."""
@@ -134,9 +134,9 @@ class Queue:
 
     def has_room(self, size: int) -> bool:
         """Whether a message of so many bytes fits. Into an empty queue every message does."""
-        settings = self._settings
-        return not self.entries or (
-            len(self.entries) < settings.messages and self.size_bytes + size <= settings.size_bytes
+        settings, count = self._settings, len(self.entries) + len(self.texts)
+        return not count or (
+            count < settings.messages and self.size_bytes + size <= settings.size_bytes
         )
 
     def track(self, entry: Entry) -> bool:

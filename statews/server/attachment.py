@@ -54,6 +54,20 @@ class Attachment:
         """Write what waits, as far as there is room."""
         self._conversation.refill()
 
+    def write_text(self, text: str) -> bool:
+        """`write` for ASCII text, without an entry for it."""
+        log = self._session.peer.log
+        if not (text.isascii() and log.may_go_at_once(len(text))):
+            return False
+        try:
+            self._conversation.write(text)
+        except StatewsError:
+            return False  # it is over, and the session has not been told yet
+        if log.burst is None:
+            log.begin_burst()
+        log.track_text(text)
+        return True
+
     def write(self, entry: Entry) -> bool:
         """Write a message at once, if nothing stands before it; whether it was."""
         log = self._session.peer.log
@@ -94,6 +108,12 @@ class Attachment:
         self._conversation.finish()
         self.link.divert(NO_INBOX, _ignore)
         self.link.depart(LinkClosed(code, reason), code, reason)
+
+    def part(self) -> None:
+        """The session goes on without this link, which may still be in its closing handshake."""
+        self._conversation.finish()
+        self.link.traffic = None
+        self.link.divert(NO_INBOX, _ignore)
 
     def send_away(self, hint: Hint, why: str) -> None:
         """Have the client leave, and come back at a time of its own."""

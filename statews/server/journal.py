@@ -274,8 +274,10 @@ class Journal:
         if self._store is not None:
             with CancelScope(shield=True):  # the disk's own pace
                 try:
-                    await self._commit(self._store)
-                    await self._store.close()
+                    try:
+                        await self._commit(self._store)
+                    finally:
+                        await self._store.close()  # which tries once more
                 except StoreError as error:
                     logger.error("the store failed: %s", error)  # noqa: TRY400
 

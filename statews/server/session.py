@@ -261,14 +261,18 @@ class Session:
 
         Cancellation: the message is in the log whole, or not at all.
         """
+        journal = self._journal
+        attachment = None if journal.is_durable else self._attachment
+        if attachment is not None and type(message) is str and attachment.write_text(message):
+            if not attachment.link.may_write:
+                await attachment.wait_room()
+            return
         entry = Entry(message)
-        log, journal = self.peer.log, self._journal
-        if self._attachment is not None and not journal.is_durable:
-            if self._attachment.write(entry):
-                await self._attachment.wait_room()
-                return
-            if log.put_behind(entry):
-                return
+        if attachment is not None and attachment.write(entry):
+            await attachment.wait_room()
+            return
+        if attachment is not None and self.peer.log.put_behind(entry):
+            return
         await self._wait_place(entry.size)
         self._put(entry)
         if journal.is_durable:
@@ -387,6 +391,7 @@ class Session:
     def detach(self) -> None:
         """The link is lost."""
         if self._attachment is not None:
+            self._attachment.part()
             self._attachment = None
             self.peer.suspend()
             if not self.is_over:

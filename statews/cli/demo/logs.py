@@ -36,7 +36,7 @@ class Logs:
         sessions: of each client, by name: the sessions that its links belonged to, in order.
         ended: the clients whose session the server saw end.
         silent: the processes that say no more.
-        port: of the server, once it has one; else 0.
+        port: of the server, if it has told of one; else 0.
     """
 
     def __init__(self) -> None:

@@ -110,6 +110,12 @@ class Stage:
         self.note("state", fact)
         self.facts.append(fact)
 
+    async def start_server(self) -> None:
+        """Start the next process of the server's; return when it listens."""
+        self.logs.port = 0
+        self.server.start()
+        await self.wait(lambda: bool(self.logs.port))
+
     async def stop(self, process: Process) -> None:
         """Have a process end in an orderly way, which it should."""
         if not await process.stop(ENDING):

@@ -92,7 +92,7 @@ async def _restart(stage: Stage) -> None:
     stage.network = Network(says="the server restarts", far=BROKEN)
     await stage.stop(stage.server)
     await anyio.sleep(stage.pace.down)
-    stage.server.start()
+    await stage.start_server()
     await stage.wait_lost()
 
 
@@ -110,7 +110,7 @@ async def _kill_server(stage: Stage) -> None:
     stage.server.kill()
     await stage.wait_lost()
     await anyio.sleep(stage.pace.down)
-    stage.server.start()
+    await stage.start_server()
 
 
 async def _kill_client(stage: Stage) -> None:

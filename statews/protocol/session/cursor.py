@@ -12,7 +12,7 @@ from typing import Final
 
 from ..envelope import broke_session
 from ..plain import Message
-from .chain import advance
+from .chain import step
 from .log import Window
 
 __all__ = ["ACKNOWLEDGE_AFTER", "Cursor"]
@@ -138,7 +138,7 @@ class Cursor:
     def handled(self, payload: Message) -> bool:
         """The next message was handled; whether an acknowledgement is due at once, or soon."""
         self.rx = rx = self.rx + 1
-        self.chain = chain = advance(self.chain, (payload,))
+        self.chain = chain = step(self.chain, payload)
         size, window = len(payload), self.window
         self._held -= 1
         self._held_bytes -= size

@@ -95,7 +95,7 @@ class Log(Queue):
     @property
     def last(self) -> int:
         """The highest number that was given to a message; 0 if none was."""
-        return self.acknowledged + self.fixed
+        return self.acknowledged + self.fixed + len(self.texts)
 
     @property
     def may_write(self) -> bool:
@@ -113,11 +113,11 @@ class Log(Queue):
     def may_go_at_once(self, size: int) -> bool:
         """Whether nothing waits, and neither the peer's limits nor our own are in the way."""
         written, window, settings = self.written, self.window, self._settings
-        after = self.size_bytes + size
+        after, count = self.size_bytes + size, written + len(self.texts)
         return (
             written == len(self.entries)
-            and written < window.messages
-            and written < settings.messages
+            and count < window.messages
+            and count < settings.messages
             and after <= window.size_bytes
             and after <= settings.size_bytes
             and self.told >= self.acknowledged
@@ -128,6 +128,7 @@ class Log(Queue):
         """The check value of everything up to `seq`; None if that is not known (any more)."""
         if not self.acknowledged <= seq <= self.last:
             return None
+        self.expand()
         kept = self.entries[: seq - self.acknowledged]
         return advance(self.chain, (entry.message for entry in kept))
 
@@ -228,7 +229,7 @@ class Log(Queue):
         Raises:
             SessionError: it was never sent that much.
         """
-        if position > (self.position if self.written else self.told):
+        if position > (self.position if self.written or self.texts else self.told):
             raise broke_session(f"the peer acknowledged {position}, which it was not sent")
         self.confirmed = max(self.confirmed, position)
         self.told = max(self.told, position)
@@ -236,6 +237,8 @@ class Log(Queue):
         if count <= 0:
             return 0
         self.chain = advance(self.chain, [entry.message for entry in self.entries[:count]])
+        if count > self.written:
+            self.chain = advance(self.chain, self.texts[: count - self.written])
         if self.numbered < math.inf:
             self.numbered = max(0, self.numbered - count)
         return super().acknowledge(position)
@@ -244,11 +247,13 @@ class Log(Queue):
 
     def drop(self, upto: int) -> None:
         """Keep nothing up to that number; the peer will be told what it has not got."""
+        self.expand()
         while self.entries and self.acknowledged < upto:
             self._take_out(0).give_up(DROPPED, "it was kept for as long as it was to be")
 
     def suspend(self) -> None:
         """The link is lost, and the session is not: what was written waits for the next one."""
+        self.expand()
         for entry in self.entries[: self.written]:
             entry.move(QUEUED)
         self.numbered = max(self.numbered, self.written)
@@ -269,7 +274,8 @@ class Log(Queue):
         Args:
             upto: what the store has. What it never had may have its number given away again.
         """
-        if self.told >= self.acknowledged or self.written or self._dropped > upto:
+        is_written = self.written or self.texts
+        if self.told >= self.acknowledged or is_written or self._dropped > upto:
             return None
         if self._doubtful <= self.told and self.has_waiting and not self.may_write:
             return None  # more may be dropped until there is room
@@ -278,6 +284,7 @@ class Log(Queue):
 
     def start_over(self, chain: int) -> None:
         """A new session: what was sent in the old one is in doubt, or gets a new number."""
+        self.expand()
         self.chain, self.confirmed, self.told = chain, 0, 0
         self.written = sum(1 for entry in self.entries if entry.attempts)  # the first ones
         self.numbered = self.numbered if self.numbered == math.inf else 0
