@@ -1,4 +1,4 @@
-"""A server restarts, and all its clients come back at once: how long that takes, and what it costs.
+"""A server restarts, and all its clients come back at once: how long it takes, and what it costs.
 
     python -m benchmarks.storm --clients 1000 --per-second 100 --backend trio
 
@@ -57,8 +57,10 @@ class Server:
 
     def __init__(self, path: str, port: int, per_second: float, backend: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.storm", "--serve", path, "--port", str(port)]
-            + ["--per-second", str(per_second), "--backend", backend],
+            [
+                *(sys.executable, "-m", "benchmarks.storm", "--serve", path, "--port", str(port)),
+                *("--per-second", str(per_second), "--backend", backend),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -83,73 +85,65 @@ class Server:
         self._process.wait()
 
 
+class Returns:
+    """When clients were back, each for the first time, after the server's return."""
+
+    def __init__(self, clients: int) -> None:
+        self.times: list[float] = []
+        self.all_back = anyio.Event()
+        self._clients = clients
+
+    async def watch(self, connection: statews.Connection) -> None:
+        """Note the return of one client."""
+        async for change in connection.changes():
+            if change.event == "opened":
+                self.times.append(time.monotonic())
+                if len(self.times) >= self._clients:
+                    self.all_back.set()
+                return
+
+
 async def storm(clients: int, per_second: float, backend: str) -> bool:
     """Play it once; whether it stayed within the bounds."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "sessions.sqlite")
         server = Server(path, 0, 10_000, backend)
-        try:
-            returned = await _play(server, path, clients, per_second, backend)
-        except BaseException:
+        url = f"ws://127.0.0.1:{server.port}/"
+        connections = [_connect(url) for _ in range(clients)]
+        returns, stop = Returns(clients), anyio.Event()
+        async with anyio.create_task_group() as group:
+            for connection in connections:
+                group.start_soon(_hold, connection, stop)
+            for connection in connections:
+                await connection.wait_for(statews.State.OPEN)
+                group.start_soon(returns.watch, connection)
+            before = {connection.session for connection in connections}
             server.kill()
-            raise
-    return returned
-
-
-async def _play(
-    first: Server, path: str, clients: int, per_second: float, backend: str
-) -> bool:
-    url = f"ws://127.0.0.1:{first.port}/"
-    policy = statews.Policy(backoff=statews.Backoff(max_attempts=None))
-    resume = statews.Resume(on_missing=statews.OnMissing.FAIL)
-    connections = [
-        statews.connect(url, policy=policy, session=resume, wait=False) for _ in range(clients)
-    ]
-    attempts, back = 0, anyio.Event()
-    returned: list[float] = []
-
-    async def hold(connection: statews.Connection, stop: anyio.Event) -> None:
-        async with connection:
-            await stop.wait()
-
-    async def watch(connection: statews.Connection) -> None:
-        nonlocal attempts
-        async for change in connection.changes():
-            error = change.now.last_error
-            if change.event == "lost" and isinstance(error, (statews.UpgradeRefused,)):
-                attempts += 1
-            if change.event == "opened" and change.now.attempt:
-                attempts += 1
-                returned.append(time.monotonic())
-                if len(returned) >= clients:
-                    back.set()
-
-    stop = anyio.Event()
-    async with anyio.create_task_group() as group:
-        for connection in connections:
-            group.start_soon(hold, connection, stop)
-        for connection in connections:
-            await connection.wait_for(statews.State.OPEN)
-            group.start_soon(watch, connection)
-        sids = {connection.session for connection in connections}
-        first.kill()
-        server = Server(path, first.port, per_second, backend)
-        began = time.monotonic()
-        with anyio.fail_after(PATIENCE):
-            await back.wait()
-        took = returned[clients - 1] - began
-        sessions, refused = await anyio.to_thread.run_sync(server.seen)
-        kept = {connection.session for connection in connections} == sids
-        stop.set()
-        with anyio.move_on_after(10):
-            group.cancel_scope.cancel()
-    server.kill()
-    ideal = clients / per_second
-    share = refused / (clients + refused)
+            server = Server(path, server.port, per_second, backend)
+            began = time.monotonic()
+            with anyio.fail_after(PATIENCE):
+                await returns.all_back.wait()
+            took = max(returns.times) - began
+            sessions, refused = await anyio.to_thread.run_sync(server.seen)
+            is_kept = {connection.session for connection in connections} == before
+            stop.set()
+        server.kill()
+    ideal, share = clients / per_second, refused / (clients + refused)
     print(f"{backend}: {clients} clients at {per_second:g} a second: {took:.1f} s,", end=" ")
     print(f"{took / ideal:.2f} x the ideal; {share:.0%} of the attempts were refused;", end=" ")
-    print(f"{'all' if kept else 'not all'} kept their sessions ({sessions})", flush=True)
-    return took <= SLACK * ideal and share < MOST_REFUSED and kept
+    print(f"{'all' if is_kept else 'not all'} kept their sessions ({sessions})", flush=True)
+    return took <= SLACK * ideal and share < MOST_REFUSED and is_kept
+
+
+def _connect(url: str) -> statews.Connection:
+    policy = statews.Policy(backoff=statews.Backoff(max_attempts=None))
+    resume = statews.Resume(on_missing=statews.OnMissing.FAIL)
+    return statews.connect(url, policy=policy, session=resume, wait=False)
+
+
+async def _hold(connection: statews.Connection, stop: anyio.Event) -> None:
+    async with connection:
+        await stop.wait()
 
 
 def main() -> None:
@@ -165,9 +159,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if chosen.serve is not None:
-        anyio.run(
-            serve, chosen.serve, chosen.port, chosen.per_second, backend=chosen.backend
-        )
+        anyio.run(serve, chosen.serve, chosen.port, chosen.per_second, backend=chosen.backend)
         return
     is_fine = anyio.run(
         storm, chosen.clients, chosen.per_second, chosen.backend, backend=chosen.backend

@@ -266,7 +266,7 @@ class Server:
             session.put(message)
         return len(reached)
 
-    async def drain(self, window: float | None = None) -> None:
+    async def drain(self, window: float | None = None, *, after: float = 0.0) -> None:
         """Send every client away, and let it come back to the next server at a moment of its own.
 
         Nobody is let in any more. Returns when all links are closed, at most a few seconds
@@ -275,21 +275,22 @@ class Server:
         Args:
             window: seconds over which they come back; None: as the rate for returning clients
                 makes it.
+            after: seconds until somebody is there to let them in.
         """
         sessions = self._attached()
         rate = self._admission.returning.per_second
         longest = self._admission.longest_hint
         if window is None:
             window = drain_window(len(sessions), rate, longest=longest)
-        self._door.closed_for = Hint(at_least=window, at_most=2 * window + 1)
+        self._door.closed_for = Hint(at_least=after + window, at_most=after + 2 * window + 1)
         for number, session in enumerate(sessions):
-            hint = drain_hint(number, len(sessions), window)
+            hint = drain_hint(number, len(sessions), window, after=after)
             session.send_away(hint, LEAVING)
         with anyio.move_on_after(FAREWELL):
             await self._reception.wait_empty()
         sessions = self._attached()  # with those that were being let in
         for number, session in enumerate(sessions):
-            hint = drain_hint(number, len(sessions), window)
+            hint = drain_hint(number, len(sessions), window, after=after)
             session.leave_link(CloseCode.SERVICE_RESTART, retry_reason(hint))
         await self._reception.wait_empty()
 

@@ -247,6 +247,11 @@ class Session:
 
     # What goes out.
 
+    @property
+    def sent(self) -> int:
+        """The number of the last message that was sent; the next one has the next."""
+        return self.peer.log.last
+
     async def send(self, message: Message) -> None:
         """Send one message: at once if the client is there, and when it is back if it is not.
 

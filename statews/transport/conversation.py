@@ -55,12 +55,13 @@ class Conversation:
         host: takes what comes in.
     """
 
-    __slots__ = ("_host", "_link", "_peer")
+    __slots__ = ("_host", "_is_busy", "_link", "_peer")
 
     def __init__(self, link: Link, peer: Peer, host: Host) -> None:
         self._link = link
         self._peer = peer
         self._host = host
+        self._is_busy = False  # something has come in since the last tick
 
     def start(
         self,
@@ -89,6 +90,7 @@ class Conversation:
             SessionError: one of them breaks the protocol.
         """
         if arrived:
+            self._is_busy = True
             self._host.heard()
             try:
                 has_settled = self._peer.take(arrived, self._host)
@@ -185,4 +187,6 @@ class Conversation:
         cursor = self._peer.cursor
         if now >= cursor.due:
             self._acknowledge()
-        return cursor.due
+        is_busy, self._is_busy = self._is_busy, False
+        # What has come in will be handled soon, and to set a deadline twice costs a message more.
+        return min(cursor.due, now + ACKNOWLEDGE_AFTER) if is_busy else cursor.due

@@ -331,7 +331,8 @@ class Wire:
 
     def look_at(self, at: float) -> None:
         """Have `Traffic.tick` called at that time, or earlier."""
-        self._nap.deadline = min(self._nap.deadline, at)
+        if at < self._nap.deadline:  # noqa: PLR1730 - to set a deadline costs more than to look
+            self._nap.deadline = at
 
     def probe(self) -> None:
         """`ping`, and hold the peer to an answer within the heartbeat's timeout."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
@@ -15,6 +15,7 @@ from statews import (
     Snapshot,
     State,
 )
+from statews.cli.demo.names import FIRST, SECOND
 from statews.cli.demo.observed import Observed, shorten
 from statews.cli.demo.pace import USUAL
 from statews.cli.demo.steps import STEPS
@@ -64,7 +65,7 @@ def observe(
     accepted: int = 2,
     arrived: int = 10,
     slowest: float = 1.0,
-    last_code: int = 1000,
+    ended: Collection[str] = (FIRST, SECOND),
 ) -> Observed:
     return Observed(
         pace=USUAL,
@@ -74,7 +75,8 @@ def observe(
         accepted=accepted,
         arrived=arrived,
         slowest=slowest,
-        last_code=last_code,
+        facts=(),
+        ended_sessions=frozenset(ended),
     )
 
 
@@ -116,7 +118,7 @@ HOT = [*lost(CUT), *lost(CUT, at=1.0, wait=0.01)]
         (
             "slow",
             observe(lost(PeerSilent("?"))),
-            "slow is not lost, but it went through backing-off → connecting → open",
+            "nothing was lost, but it went through backing-off → connecting → open",
         ),
         ("restart", observe(lost(LinkClosed(1001))), ""),
         ("restart", observe(lost(LinkClosed(1012))), ""),
@@ -130,12 +132,21 @@ HOT = [*lost(CUT), *lost(CUT, at=1.0, wait=0.01)]
         ("drop", observe(HOT), "the backoff does not grow: only 0.01 s before attempt 2"),
         ("drop", observe(FLAPPED, accepted=1), "expected 2 to 8 connections, got 1"),
         ("drop", observe(FLAPPED, accepted=9), "expected 2 to 8 connections, got 9"),
+        ("kill-server", observe(lost(CUT)), ""),
+        ("kill-server", observe([]), "the loss was not noticed"),
+        ("kill-client", observe([]), ""),
+        ("kill-client", observe([], arrived=0), "nothing arrived"),
+        (
+            "kill-client",
+            observe(lost(CUT)),
+            "nothing was lost, but it went through backing-off → connecting → open",
+        ),
         ("close", observe([change(OPEN, "close", CLOSED, 0.0)]), ""),
         ("close", observe([]), "expected closed, got nothing"),
         (
             "close",
-            observe([change(OPEN, "close", CLOSED, 0.0)], last_code=1006),
-            "the server was told 1006 instead of 1000",
+            observe([change(OPEN, "close", CLOSED, 0.0)], ended=[FIRST]),
+            "the server still has the session of client 2",
         ),
     ],
 )

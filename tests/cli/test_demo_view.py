@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,14 +13,15 @@ from rich.cells import cell_len
 
 from statews import Change, Connection, LinkDropped, Snapshot, State
 from statews.cli.demo.chart import asides, sketch, ways
+from statews.cli.demo.logs import Logs
+from statews.cli.demo.names import FIRST
 from statews.cli.demo.observed import Observed
 from statews.cli.demo.pace import USUAL
 from statews.cli.demo.play import Outcome, Play
+from statews.cli.demo.processes import Process
 from statews.cli.demo.screen import picture
-from statews.cli.demo.server import Server
 from statews.cli.demo.stage import Stage
 from statews.cli.demo.steps import STEPS
-from statews.cli.demo.traffic import Traffic
 from statews.diagram import lifecycle
 from statews.lifecycle import Phase
 from statews.testing import FaultProxy
@@ -69,19 +71,21 @@ def play_at(
     )
     stage = Stage(
         pace=USUAL,
-        server=cast("Server", None),
-        proxy=cast("FaultProxy", None),
+        folder=Path(),
+        server=cast("Process", None),
+        second=cast("Process", None),
+        proxies=cast("tuple[FaultProxy, FaultProxy]", ()),
         connection=cast("Connection", SimpleNamespace(state=state, snapshot=lambda: snapshot)),
-        traffic=Traffic(),
+        logs=Logs(),
     )
     stage.history.append(Change(left=State.OPEN, event="lost", now=snapshot))
     for number in range(40):
         stage.note("lost", f"something happened, for the {number}. time, and it is a long story")
-    for way in stage.traffic.ways:
+    for way in stage.logs.ways:
         for _ in range(300):
             way.send()
     for number in (*range(1, 298), 296, 297):
-        stage.traffic.up.take(number)
+        stage.logs.traffic[FIRST].up.take(number)
     observed = Observed(
         pace=USUAL,
         began=0.0,
@@ -90,7 +94,8 @@ def play_at(
         accepted=0,
         arrived=0,
         slowest=0.0,
-        last_code=None,
+        facts=(),
+        ended_sessions=frozenset(),
     )
     outcomes = [
         Outcome(step=STEPS[0], observed=observed, complaint=""),
@@ -116,11 +121,13 @@ async def test_the_picture_says_what_is_going_on() -> None:
     for expected in (
         "reset: the proxy resets the link, with RST",
         " backing-off   ▰▰▰▰▰▰▰▰▰▰▰▰  attempt 3 in ",
+        " s: cut",
         "client ━━━━━━ proxy ━━━━━━ server   fine",
-        "error     cut",
-        "to server       300      297        2        3   •••",
+        "client → server        300     297       2       3   •••",
         "•••••○○○",
-        "to client       300        0        0      300   ○○○",
+        "server → client        300       0       0     300   ○○○",
+        "client 2 → server ",
+        "server → client 2 ",
         "✓ connect ✗ cut ▶ reset · refuse",
     ):
         assert expected in text
