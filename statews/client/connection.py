@@ -253,6 +253,8 @@ class Connection:
 
     async def _send_entry(self, entry: Entry) -> Receipt:
         sender = self._sender
+        if sender.is_held_back:
+            await sender.wait_turns()
         way = sender.way
         if way is None or entry.size > DIRECT:
             await sender.enter(entry)

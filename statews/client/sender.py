@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from anyio import CancelScope, Event, current_time
+from anyio.lowlevel import checkpoint
 
 from ..errors import StoreError, UsageError
 from ..protocol.entry import Entry, ReceiptState, Terms
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from .session import Session
 
 __all__ = ["Sender"]
+
+
+TURNS: Final = 16
+TURN: Final = 64  # messages that are queued on an open link between two turns for others
 
 
 class Way(Protocol):
@@ -142,6 +147,8 @@ class Sender:
             await self._wait_written(entry)
             return
         if self.keeper is None and self.queue.put_behind(entry):
+            if self._spoken is not None and not len(self.queue.entries) % TURN:
+                await checkpoint()  # who sends without a pause lets others in now and then
             return  # what the others wait for, this one waits for as well
         self._number(entry)
         while not self.queue.put(entry, current_time()):
@@ -255,6 +262,24 @@ class Sender:
     def may_go_directly(self) -> bool:
         """Whether a message needs nothing but a link: no time, no name, no store."""
         return not self.has_terms and self.keeper is None
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether nothing but a limit keeps a message from being written at once."""
+        is_open = self.way is None and self._spoken is not None and self.may_go_directly
+        return is_open and not self.queue.has_waiting
+
+    async def wait_turns(self) -> None:
+        """Let others have some turns: a near peer's word that there is room takes no longer.
+
+        It is cheaper than to queue, and happens once each time that a limit is reached.
+        """
+        if self._spoken is not None:
+            self._spoken.link.call_owner()  # whoever sends here may have been receiving just now
+        for _ in range(TURNS):
+            await checkpoint()
+            if not self.is_held_back:
+                return
 
     def look_at_limits(self) -> None:
         """More was written directly than was borne: see `Queue.track`."""

@@ -151,6 +151,7 @@ class Queue:
         entry.attempts = 1
         entries = self.entries
         entries.append(entry)
+        self._most_texts -= 1
         self.written += 1
         self.size_bytes = size = self.size_bytes + entry.size
         return len(entries) > self._most or size > self._most_bytes
@@ -180,6 +181,7 @@ class Queue:
                 entry.state, entry.attempts = WRITTEN, 1
             self.entries += made
             self.written += len(made)
+            self._most_texts = self._most - len(self.entries)
 
     def bear(self, messages: int, size_bytes: int) -> None:
         """Have `track` and `track_text` speak up beyond so many."""

@@ -57,7 +57,7 @@ class Attachment:
     def write_text(self, text: str) -> bool:
         """`write` for ASCII text, without an entry for it."""
         log = self._session.peer.log
-        if not (text.isascii() and log.may_go_at_once(len(text))):
+        if not log.may_go_at_once(len(text)):
             return False
         try:
             self._conversation.write(text)

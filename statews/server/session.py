@@ -266,19 +266,31 @@ class Session:
 
         Cancellation: the message is in the log whole, or not at all.
         """
+        if not self._write(message):
+            entry = Entry(message)
+            await self._wait_place(entry.size)
+            if not self._write(message):  # there may have been a wait
+                await self._queue(entry)
+                return
+        if self._attachment is not None and not self._attachment.link.may_write:
+            await self._attachment.wait_room()
+
+    def _write(self, message: Message) -> bool:
+        """Write a message at once, if nothing stands before it; whether it was."""
+        attachment = self._attachment
+        if attachment is None or self._journal.is_durable:
+            return False
+        if type(message) is str and message.isascii():
+            return attachment.write_text(message)
+        return attachment.write(Entry(message))
+
+    async def _queue(self, entry: Entry) -> None:
+        """Put a message behind the others, and into the store if there is one."""
         journal = self._journal
-        attachment = None if journal.is_durable else self._attachment
-        if attachment is not None and type(message) is str and attachment.write_text(message):
-            if not attachment.link.may_write:
-                await attachment.wait_room()
+        if not (journal.is_durable or self._attachment is None) and self.peer.log.put_behind(
+            entry
+        ):
             return
-        entry = Entry(message)
-        if attachment is not None and attachment.write(entry):
-            await attachment.wait_room()
-            return
-        if attachment is not None and self.peer.log.put_behind(entry):
-            return
-        await self._wait_place(entry.size)
         self._put(entry)
         if journal.is_durable:
             await journal.save(self)

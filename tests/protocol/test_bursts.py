@@ -152,3 +152,23 @@ def test_behind_what_is_only_written_nothing_is_put() -> None:
     queue = Queue(Outbox())
     queue.track(Entry("a"))
     assert not queue.put_behind(Entry("b"))
+
+
+def test_what_is_borne_counts_entries_that_came_between_bursts() -> None:
+    queue = Queue(Outbox())
+    queue.bear(5, 99)
+    burst_of(queue, "a", "b")
+    assert not queue.track(Entry("c"))
+    queue.begin_burst()
+    assert not queue.track_text("d")
+    assert not queue.track_text("e")
+    assert queue.track_text("f")
+
+
+def test_what_is_borne_counts_a_burst_that_was_expanded() -> None:
+    queue = Queue(Outbox())
+    queue.bear(2, 99)
+    burst, _ = burst_of(queue, "a", "b")
+    burst.expand()
+    queue.begin_burst()
+    assert queue.track_text("c")

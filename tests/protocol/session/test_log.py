@@ -1,0 +1,523 @@
+"""What one side has sent: which number each message has, and what the peer is told of the gone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from statews.errors import SessionError
+from statews.policy import Delivery, Outbox
+from statews.protocol.entry import Entry, ReceiptState, Terms
+from statews.protocol.plain import Message
+from statews.protocol.session import Log, Window
+from statews.protocol.session.chain import advance
+from statews.protocol.session.log import DEFAULT_WINDOW
+
+from .logs import CHAIN, WIDE, batch, both_ways, put, span, track, write
+from .logs import make_log as make
+
+QUEUED, WRITTEN = ReceiptState.QUEUED, ReceiptState.WRITTEN
+ACKNOWLEDGED, EXPIRED = ReceiptState.ACKNOWLEDGED, ReceiptState.EXPIRED
+DROPPED, IN_DOUBT = ReceiptState.DROPPED, ReceiptState.IN_DOUBT
+
+
+def states(entries: list[Entry]) -> list[ReceiptState]:
+    return [entry.state for entry in entries]
+
+
+class Waiter:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def set(self) -> None:
+        self.count += 1
+
+
+def watched(entry: Entry) -> Waiter:
+    entry.waiter = waiter = Waiter()
+    return waiter
+
+
+# Numbers.
+
+
+def test_a_new_log_has_given_no_number() -> None:
+    for is_server in (False, True):
+        log = Log(Outbox(), is_numbered_at_once=is_server)
+        assert (span(log), log.chain, log.confirmed, log.told) == ((1, 0), 0, 0, 0)
+        assert log.window == DEFAULT_WINDOW == Window(1024, 1024 * 1024)
+        assert (log.skip(), log.may_write) == (None, True)
+
+
+def test_a_client_numbers_a_message_when_it_is_written() -> None:
+    log = make()
+    put(log, "a", "b", "c")
+    waiter = watched(log.entries[0])
+    assert span(log) == (1, 0)
+    assert write(log, 2) == [(1, "a"), (2, "b")]
+    assert (span(log), log.told, waiter.count) == ((1, 2), 2, 1)
+    track(log, "d")  # in the place of "c", if that were not waiting
+    assert span(log) == (1, 3)
+
+
+def test_a_message_is_numbered_when_it_is_written_unless_it_is_asked_for() -> None:
+    log = Log(Outbox())
+    log.put(Entry("a"), 0.0)
+    assert (log.last, log.numbered) == (0, 0)
+
+
+def test_a_server_numbers_a_message_when_it_is_sent() -> None:
+    log = make(is_server=True)
+    put(log, "a", "b", "c")
+    assert span(log) == (1, 3)
+    assert write(log, 2) == [(1, "a"), (2, "b")]
+    assert (span(log), log.told) == ((1, 3), 2)
+
+
+@both_ways
+def test_a_number_outlives_the_link(is_server: bool) -> None:
+    log = make(is_server=is_server)
+    entries = put(log, "a", "b", "c")
+    write(log, 2)
+    log.suspend()
+    assert states(entries) == [QUEUED] * 3
+    assert (span(log), log.written) == ((1, 3 if is_server else 2), 0)
+    log.suspend()  # nothing is written, and nothing is forgotten
+    log.resume(1, WIDE)
+    assert states(entries) == [ACKNOWLEDGED, QUEUED, QUEUED]
+    assert span(log) == (2, 3 if is_server else 2)
+    assert write(log) == [(2, "b"), (3, "c")]
+    assert [entry.attempts for entry in entries] == [1, 2, 1]
+
+
+@both_ways
+def test_to_resume_and_write_less_than_before_takes_no_number_back(is_server: bool) -> None:
+    log = make(is_server=is_server)
+    put(log, "a", "b", "c")
+    write(log)
+    log.suspend()
+    log.resume(0, WIDE)
+    assert write(log, 1) == [(1, "a")]
+    log.suspend()
+    assert span(log) == (1, 3)
+    log.resume(0, WIDE)
+    write(log, 1)
+    assert log.acknowledge(1) == 1
+    log.suspend()
+    assert span(log) == (2, 3)
+
+
+# What has a number stays.
+
+
+@pytest.mark.parametrize("is_server", [False, True])
+def test_what_has_a_number_neither_expires_nor_is_replaced(is_server: bool) -> None:
+    log = make(is_server=is_server)
+    mortal = Terms(key="key", expires_at=10.0)
+    a, b = put(log, "a", terms=mortal) + put(log, "b")
+    write(log, 1)
+    log.suspend()
+    log.resume(0, WIDE)
+    (c,) = put(log, "c", terms=mortal)
+    assert log.expire(20.0) == math.inf
+    assert states([a, b, c]) == [QUEUED, QUEUED, QUEUED if is_server else EXPIRED]
+    (d,) = put(log, "d", terms=mortal)
+    wanted = [(1, "a"), (2, "b"), (3, "c"), (4, "d")] if is_server else [(1, "a"), (2, "b")]
+    assert write(log, now=20.0) == wanted
+    assert d.state is (WRITTEN if is_server else EXPIRED)
+
+
+def test_a_client_replaces_what_waits_without_a_number() -> None:
+    log = make()
+    a, b = put(log, "a", "b", terms=Terms(key="key"))
+    assert states([a, b]) == [DROPPED, QUEUED]
+    write(log)
+    (c,) = put(log, "c", terms=Terms(key="key"))
+    log.suspend()
+    assert states([b, c]) == [QUEUED, QUEUED]
+    assert span(log) == (1, 1)
+
+
+def test_a_client_has_the_oldest_without_a_number_make_room() -> None:
+    log = make(messages=3)
+    entries = put(log, "a", "b", "c")
+    write(log, 1)
+    log.suspend()
+    put(log, "d")
+    assert states(entries) == [QUEUED, DROPPED, QUEUED]
+    assert span(log) == (1, 1)
+    log.resume(0, WIDE)
+    assert write(log) == [(1, "a"), (2, "c"), (3, "d")]
+
+
+@both_ways
+def test_where_all_have_numbers_the_first_makes_room(is_server: bool) -> None:
+    log = make(is_server=is_server, messages=2)
+    entries = put(log, "a", "b")
+    write(log)
+    log.suspend()
+    put(log, "c")
+    assert states(entries) == [IN_DOUBT, QUEUED]
+    assert span(log) == (2, 3 if is_server else 2)
+    assert log.chain == advance(CHAIN, ["a"])
+    log.resume(0, WIDE)
+    assert log.skip() == (1, advance(CHAIN, ["a"]))
+    assert write(log) == [(2, "b"), (3, "c")]
+
+
+def test_what_was_never_written_can_be_withdrawn_and_leaves_no_gap() -> None:
+    log = make(is_server=True, window=Window(size_bytes=4))
+    entries = put(log, "aa", "bb", "cc", "dd")
+    write(log, 1)
+    log.withdraw(entries[2], "nobody wants it")
+    assert (states(entries), span(log)) == ([WRITTEN, QUEUED, DROPPED, QUEUED], (1, 3))
+    assert entries[2].reason == "nobody wants it"
+    log.withdraw(entries[1], "nobody wants it")
+    assert (span(log), log.numbered) == ((1, 2), math.inf)
+    assert (write(log), log.skip()) == ([(2, "dd")], None)
+    client = make()
+    entries = put(client, "a", "b")
+    client.withdraw(entries[0], "nobody wants it")
+    assert (span(client), client.numbered, write(client)) == ((1, 0), 0, [(1, "b")])
+
+
+def test_a_client_whose_last_number_was_dropped_gives_the_next_one_when_it_writes() -> None:
+    log = make(messages=1)
+    put(log, "a")
+    write(log)
+    log.suspend()
+    put(log, "b")
+    assert (span(log), log.numbered) == ((2, 1), 0)
+
+
+# Many at once.
+
+
+@both_ways
+def test_many_go_out_at_once_as_they_would_one_by_one(is_server: bool) -> None:
+    log = make(is_server=is_server, window=Window(messages=4))
+    entries = put(log, "a", "b", "c", "d", "e")
+    waiter = watched(entries[1])
+    assert write(log, 1) == [(1, "a")]
+    assert batch(log) == [(2, "b"), (3, "c"), (4, "d")]
+    assert [(entry.position, entry.attempts) for entry in entries[:4]] == [
+        (n, 1) for n in range(1, 5)
+    ]
+    assert (states(entries), waiter.count) == ([WRITTEN] * 4 + [QUEUED], 1)
+    assert (log.position, log.told, batch(log)) == (4, 4, [])
+    log.acknowledge(4)
+    assert write(log) == [(5, "e")]
+    log.suspend()
+    log.resume(4, WIDE)
+    assert batch(log) == [(5, "e")]
+    assert entries[4].attempts == 2
+
+
+@both_ways
+def test_they_follow_what_was_written_past_the_queue(is_server: bool) -> None:
+    log = make(is_server=is_server)
+    track(log, "a", "b")
+    put(log, "c", "d")
+    assert batch(log) == [(3, "c"), (4, "d")]
+    assert (log.told, log.position, batch(log)) == (4, 4, [])
+
+
+def test_no_more_go_out_at_once_than_a_batch() -> None:
+    log = make(messages=1000)
+    put(log, *"a" * 130)
+    assert [len(batch(log)) for _ in range(4)] == [64, 64, 2, 0]
+
+
+@pytest.mark.parametrize("stranger", [b"b", "b" * 1025, Terms(expires_at=1.0), Terms(number=9)])
+def test_only_short_texts_without_terms_go_out_at_once(stranger: Message | Terms) -> None:
+    log = make(is_server=True, size_bytes=10**6)
+    put(log, "a" * 1024)
+    _ = put(log, "b", terms=stranger) if isinstance(stranger, Terms) else put(log, stranger)
+    put(log, "c")
+    assert batch(log) == [(1, "a" * 1024)]
+    assert (batch(log), log.position) == ([], 1)
+    assert [seq for seq, _ in write(log, 1)] == [2]
+    assert batch(log) == [(3, "c")]
+
+
+def test_the_window_bounds_the_bytes_that_go_out_at_once() -> None:
+    log = make(window=Window(size_bytes=6))
+    put(log, "aa", "é", "bb", "c")
+    assert batch(log) == [(1, "aa"), (2, "é"), (3, "bb")]
+    log.acknowledge(1)
+    assert batch(log) == [(4, "c")]
+    put(log, "d", "e")
+    assert (batch(log), write(log)) == ([(5, "d")], [])
+    log.acknowledge(5)
+    assert batch(log) == [(6, "e")]
+
+
+def test_a_gap_is_told_before_many_go_out_at_once() -> None:
+    log = make(is_server=True, messages=3, window=Window(messages=2))
+    put(log, "a", "b", "c")
+    log.drop(1)
+    assert batch(log) == []
+    assert log.skip() == (1, advance(CHAIN, ["a"]))
+    assert batch(log) == [(2, "b"), (3, "c")]
+    log.drop(2)
+    put(log, "d")
+    assert batch(log) == []  # the peer may have to handle what was dropped
+    log.acknowledge(2)
+    assert batch(log) == [(4, "d")]
+
+
+def test_a_message_may_pass_the_queue_where_nothing_is_in_the_way() -> None:
+    log = make(is_server=True, messages=4, size_bytes=9, window=Window(3, 7))
+    assert log.may_go_at_once(7)
+    assert not log.may_go_at_once(8)  # of the peer's bytes
+    track(log, "a", "b")
+    assert log.may_go_at_once(5)
+    assert not log.may_go_at_once(6)
+    track(log, "c")
+    assert not log.may_go_at_once(0)  # of the peer's messages
+    log.acknowledge(3)
+    put(log, "d")
+    assert not log.may_go_at_once(0)  # it waits
+    write(log)
+    assert log.may_go_at_once(0)
+    narrow = make(is_server=True, messages=2, size_bytes=5)
+    assert narrow.may_go_at_once(5)
+    assert not narrow.may_go_at_once(6)  # of our own bytes
+    track(narrow, "a", "b")
+    assert not narrow.may_go_at_once(0)  # of our own messages
+
+
+def test_nothing_passes_what_the_peer_has_to_be_told_of_or_may_still_hold() -> None:
+    log = make(is_server=True)
+    put(log, "a")
+    log.drop(1)
+    assert not log.may_go_at_once(0)
+    log.skip()
+    assert log.may_go_at_once(0)
+    track(log, "b")
+    log.drop(2)
+    assert not log.may_go_at_once(0)
+    log.acknowledge(2)
+    assert log.may_go_at_once(0)
+
+
+# Acknowledgements.
+
+
+@both_ways
+def test_what_the_peer_has_handled_is_settled(is_server: bool) -> None:
+    log = make(is_server=is_server)
+    entries = put(log, "a", "b", "c")
+    write(log)
+    assert log.acknowledge(2) == 2
+    assert states(entries) == [ACKNOWLEDGED, ACKNOWLEDGED, WRITTEN]
+    assert (span(log), log.confirmed) == ((3, 3), 2)
+    assert log.chain == advance(CHAIN, ["a", "b"])
+    assert log.acknowledge(2) == log.acknowledge(1) == log.acknowledge(0) == 0
+    assert (span(log), log.confirmed, log.skip()) == ((3, 3), 2, None)
+
+
+@both_ways
+@pytest.mark.parametrize("is_tracked", [False, True])
+def test_nothing_can_be_acknowledged_that_was_not_sent(is_server: bool, is_tracked: bool) -> None:
+    log = make(is_server=is_server)
+    if is_tracked:
+        track(log, "a", "b")
+    put(log, "c", "d", "e")
+    if not is_tracked:
+        write(log, 2)
+    for position in (3, 4, 2**53 - 1):
+        wanted = f"^the peer acknowledged {position}, which it was not sent$"
+        with pytest.raises(SessionError, match=wanted) as caught:
+            log.acknowledge(position)
+        assert caught.value.close_code == 4400
+    assert (log.acknowledged, log.confirmed, log.chain) == (0, 0, CHAIN)
+    assert log.acknowledge(2) == 2
+    with pytest.raises(SessionError, match=r"^the peer acknowledged 3, which it was not sent$"):
+        log.acknowledge(3)
+
+
+def test_what_was_dropped_unsent_can_be_acknowledged_only_after_the_peer_was_told() -> None:
+    log = make(is_server=True, window=Window(messages=1))
+    put(log, "a", "b", "c")
+    write(log)
+    assert log.acknowledge(1) == 1
+    log.drop(3)
+    for position in (2, 3):
+        with pytest.raises(SessionError, match=r"^the peer acknowledged \d, which"):
+            log.acknowledge(position)
+    assert log.skip() == (3, advance(CHAIN, ["a", "b", "c"]))
+    assert log.acknowledge(3) == 0
+    assert log.confirmed == 3
+
+
+def test_a_position_within_what_was_dropped_settles_nothing() -> None:
+    log = make(is_server=True)
+    put(log, "a", "b", "c")
+    write(log)
+    log.drop(2)
+    assert log.acknowledge(1) == 0
+    assert (log.confirmed, log.acknowledged) == (1, 2)
+    assert log.acknowledge(3) == 1
+    assert (log.confirmed, log.acknowledged) == (3, 3)
+
+
+# A later process.
+
+
+def restored(messages: str = "", *, window: Window = WIDE) -> Log:
+    """A log that goes on behind the fourth message, of which the peer had handled two."""
+    log = make(is_server=True, window=window)
+    log.go_on(4, CHAIN, confirmed=2)
+    for number, message in enumerate(messages, 5):
+        log.restore(Entry(message, Terms(number=number)))
+    return log
+
+
+def test_a_later_process_goes_on_where_the_earlier_one_was() -> None:
+    log = restored("ef")
+    assert (span(log), log.chain, log.confirmed, log.told) == ((5, 6), CHAIN, 2, 4)
+    log.resume(4, WIDE)
+    put(log, "g")
+    assert (log.skip(), write(log)) == (None, [(5, "e"), (6, "f"), (7, "g")])
+
+
+def test_what_an_earlier_process_kept_may_have_been_written() -> None:
+    log = restored("ef", window=Window(messages=2))
+    log.resume(4, Window(messages=2))
+    log.drop(6)
+    put(log, "g", "h")
+    assert log.skip() == (6, advance(CHAIN, ["e", "f"]))
+    assert write(log) == []
+    log.acknowledge(6)
+    assert write(log) == [(7, "g"), (8, "h")]
+    log = restored("ef")
+    entry = log.entries[0]
+    log.withdraw(entry, "nobody wants it")
+    assert entry.state is IN_DOUBT
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 3])
+def test_a_restored_message_counts_one_attempt_at_least(attempts: int) -> None:
+    log, entry = restored(), Entry("e")
+    entry.attempts = attempts
+    log.restore(entry)
+    assert (entry.attempts, log.size_bytes) == (max(1, attempts), 1)
+
+
+def test_what_an_earlier_process_dropped_has_any_size() -> None:
+    log = restored("e")
+    log.resume(3, WIDE)
+    assert log.skip() == (4, CHAIN)
+    assert write(log) == []  # until the peer has handled what it has
+    log.acknowledge(4)
+    assert write(log) == [(5, "e")]
+    put(log, "f", "g")
+    log.drop(5)
+    assert write(log) == [(6, "f"), (7, "g")]
+
+
+def test_a_gap_is_told_of_when_the_store_has_what_was_dropped() -> None:
+    log = make(is_server=True)
+    for number in (7, 8, 9):
+        put(log, "a", terms=Terms(number=number))
+    log.drop(2)
+    assert log.skip(7) is None
+    assert log.told == 0
+    assert log.skip(8) == (2, advance(CHAIN, ["a", "a"]))
+    log = make(is_server=True)
+    put(log, "a")
+    log.drop(1)
+    assert log.skip(0) == (1, advance(CHAIN, ["a"]))  # no store has ever had it
+
+
+# Check values.
+
+
+@both_ways
+def test_the_check_value_is_known_for_all_that_is_kept(is_server: bool) -> None:
+    log = make(is_server=is_server)
+    put(log, "a", b"b", "c", "d")
+    write(log, 3)
+    log.acknowledge(1)
+    sent: list[Message] = ["a", b"b", "c", "d"]
+    wanted = [advance(CHAIN, sent[:count]) for count in range(5)]
+    last = 4 if is_server else 3
+    assert [log.chain_at(seq) for seq in range(1, last + 1)] == wanted[1 : last + 1]
+    assert [log.chain_at(seq) for seq in (-1, 0, last + 1, 99)] == [None] * 4
+    log.suspend()
+    assert log.chain_at(last) == wanted[last]
+
+
+def test_the_check_value_of_a_new_log_is_that_of_its_session() -> None:
+    log = make()
+    assert log.chain_at(0) == CHAIN
+    put(log, "a")
+    assert log.chain_at(1) is None
+
+
+# A new session.
+
+
+def test_at_most_once_what_was_sent_in_the_old_session_is_in_doubt() -> None:
+    log = make(delivery=Delivery.AT_MOST_ONCE)
+    entries = put(log, "a", "b", "c")
+    write(log, 1)
+    log.suspend()
+    log.resume(0, Window(1))
+    log.start_over(5)
+    assert states(entries) == [IN_DOUBT, QUEUED, QUEUED]
+    assert (span(log), log.chain, log.confirmed, log.told) == ((1, 0), 5, 0, 0)
+    log.resume(0, WIDE)
+    assert write(log) == [(1, "b"), (2, "c")]
+    assert log.chain_at(2) == advance(5, ["b", "c"])
+
+
+def test_at_least_once_it_gets_a_new_number_before_the_rest() -> None:
+    log = make()
+    put(log, "a", "b", "c", "d")
+    write(log, 3)
+    log.acknowledge(1)
+    log.suspend()
+    log.resume(1, WIDE)
+    write(log, 1)
+    log.start_over(5)
+    assert (span(log), log.confirmed, log.told, log.numbered) == ((1, 0), 0, 0, 0)
+    log.resume(0, WIDE)
+    assert write(log) == [(1, "b"), (2, "c"), (3, "d")]
+
+
+@pytest.mark.parametrize("delivery", Delivery)
+def test_what_was_numbered_and_never_written_goes_to_the_new_session(delivery: Delivery) -> None:
+    log = make(is_server=True, delivery=delivery)
+    entries = put(log, "a", "b", "c")
+    write(log, 1)
+    log.suspend()
+    log.start_over(5)
+    is_sent_again = delivery is Delivery.AT_LEAST_ONCE
+    assert states(entries) == [QUEUED if is_sent_again else IN_DOUBT, QUEUED, QUEUED]
+    assert (span(log), log.numbered) == ((1, 3 if is_sent_again else 2), math.inf)
+    log.resume(0, WIDE)
+    assert [message for _, message in write(log)][-2:] == ["b", "c"]
+
+
+def test_a_new_session_owes_nothing_for_what_the_old_one_dropped() -> None:
+    log = make(messages=2)
+    put(log, "a", "b")
+    write(log)
+    put(log, "c")
+    log.start_over(5)
+    log.resume(0, WIDE)
+    assert (log.skip(), write(log)) == (None, [(1, "b"), (2, "c")])
+
+
+def test_in_a_new_session_a_message_may_expire_again() -> None:
+    log = make()
+    (entry,) = put(log, "a", terms=Terms(expires_at=10.0))
+    write(log)
+    log.suspend()
+    assert log.expire(20.0) == math.inf
+    log.start_over(5)
+    log.expire(20.0)
+    assert (entry.state, log.entries) == (IN_DOUBT, [])
