@@ -268,9 +268,7 @@ class Session:
                 self.ticket = Ticket(sid=sid, token=token, attempt=attempt)
                 self.peer.cursor.start_over(rx_chain, rx=rx)
                 self.progress.again = rx + 1
-                log = self.peer.log
-                log.acknowledged = log.told = acknowledged
-                log.chain, log.confirmed = chain, confirmed
+                self.peer.log.go_on(acknowledged, chain, confirmed=confirmed)
             case _:
                 raise UsageError(f"the store holds a session that is none: {position!r:.200}")
 

@@ -104,7 +104,7 @@ class Spoken:
         is_within = (
             len(log) <= most and log.size_bytes <= most_bytes and self._session.largest >= DIRECT
         )
-        is_free = is_within and not log.has_waiting and self._sender.may_go_directly
+        is_free = is_within and log.may_go_at_once(DIRECT) and self._sender.may_go_directly
         self._sender.way = self._sender.direct = self._conversation if is_free else None
 
     # The host of the conversation.

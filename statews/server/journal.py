@@ -325,8 +325,9 @@ def _session(sid: str, read: _Reader, limits: SessionLimits, journal: Journal) -
         issued=None if issued is None else bytes.fromhex(issued),
     )
     log = Log(limits.outbox, is_numbered_at_once=True)
-    log.acknowledged = log.told = read.number("acknowledged")
-    log.chain, log.confirmed = read.number("chain"), read.number("confirmed")
+    log.go_on(
+        read.number("acknowledged"), read.number("chain"), confirmed=read.number("confirmed")
+    )
     cursor = Cursor(limits.window, rx=read.number("rx"), chain=read.number("rc"))
     session = Session(sid, credentials, Peer(log, cursor), journal)
     session.inbox.again_upto = cursor.rx + 1  # it may have been in the middle of the next one

@@ -205,12 +205,11 @@ class _Fields:
             raise broke_session(f"the peer did not begin with its {what}, but with another frame")
         self._what = what
         try:
-            content: object = json.loads(frame.text, parse_constant=_refuse)
+            self.content = _mapping(json.loads(frame.text, parse_constant=_refuse))
         except (ValueError, RecursionError) as error:
             raise broke_session(f"the peer sent a {what} that is not JSON") from error
-        if not isinstance(content, dict):
-            raise broke_session(f"the peer sent a {what} that is no JSON object")
-        self.content = cast("Mapping[str, object]", content)
+        except TypeError as error:
+            raise broke_session(f"the peer sent a {what} that is no JSON object") from error
         version = self.content.get("v")
         if version != VERSION or type(version) is not int:  # True == 1.0 == 1
             raise broke_session(
@@ -237,41 +236,51 @@ class _Fields:
         return Position(rx=rx, chain=chain, first=first, last=last)
 
 
-def _refuse(constant: str) -> object:
+def _refuse(_: str) -> object:
     """Python reads NaN and Infinity; JSON has none of them (RFC 8259 section 6)."""
-    raise ValueError(constant)
+    raise ValueError
 
 
 def _natural(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
-        raise ValueError(value)
+        raise ValueError
     return value
 
 
 def _chain(value: object) -> int:
     chain = _natural(value)
     if chain > MOST_CHAIN:
-        raise ValueError(value)
+        raise ValueError
     return chain
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(value)
+        raise TypeError
     return value
 
 
 def _name(value: object) -> str:
     text = _text(value)
     if not (text.isascii() and text.isprintable() and 0 < len(text) <= LONGEST_NAME):
-        raise ValueError(value)
+        raise ValueError
     return text
 
 
-def _pair(value: object) -> tuple[int, int]:
+def _list(value: object) -> list[object]:
     if not isinstance(value, list):
-        raise TypeError(value)
-    low, high = cast("list[object]", value)
+        raise TypeError
+    return cast("list[object]", value)
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return cast("Mapping[str, object]", value)
+
+
+def _pair(value: object) -> tuple[int, int]:
+    low, high = _list(value)
     return _natural(low), _natural(high)
 
 
@@ -281,15 +290,11 @@ def _window(value: object) -> Window:
 
 
 def _ranges(value: object) -> tuple[tuple[int, int], ...]:
-    if not isinstance(value, list):
-        raise TypeError(value)
-    ranges = tuple(map(_pair, cast("list[object]", value)))
+    ranges = tuple(map(_pair, _list(value)))
     if len(ranges) > MOST_RANGES or not all(1 <= low <= high for low, high in ranges):
-        raise ValueError(ranges)
+        raise ValueError
     return ranges
 
 
 def _handled(value: object) -> int:
-    if not isinstance(value, dict):
-        raise TypeError(value)
-    return _natural(cast("Mapping[str, object]", value).get("rx"))
+    return _natural(_mapping(value).get("rx"))
