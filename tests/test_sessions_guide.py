@@ -38,12 +38,9 @@ async def test_the_shortest_session_runs(source: str, capsys: pytest.CaptureFixt
 async def test_the_server_with_names_runs_and_finds_its_sessions_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names: dict[str, object] = {}
+    names: dict[str, Callable[..., Awaitable[str | None]]] = {}
     exec(GUIDE[1], names)  # noqa: S102
     main, handle, authenticate = (names[each] for each in ("main", "handle", "authenticate"))
-    assert callable(main)
-    assert callable(handle)
-    assert callable(authenticate)
     path = str(tmp_path / "sessions.sqlite")
     with anyio.fail_after(20):
         store = statews.SQLiteStore(path)

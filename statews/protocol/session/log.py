@@ -74,9 +74,13 @@ class Log(Queue):
         "window",
     )
 
+    acknowledged: int
+    numbered: float
+    written: int
+
     def __init__(self, settings: Outbox, *, is_numbered_at_once: bool = False) -> None:
         super().__init__(settings)
-        self.numbered: float = math.inf if is_numbered_at_once else 0
+        self.numbered = math.inf if is_numbered_at_once else 0
         self.chain: int = 0
         self.confirmed: int = 0
         self.told: int = 0
