@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import current_time, sleep_until
 
-from ..errors import StatewsError
+from ..errors import LinkError
 from ..protocol.admission import Gate, Hint, Kind, Refused, retry_after
 from ..transport.listen import TurnedAway
 
@@ -20,7 +20,7 @@ SERVICE_UNAVAILABLE: Final = 503
 LEAVING: Final = "the server is about to leave"
 
 
-class NotNow(StatewsError):
+class NotNow(LinkError):
     """A client is not welcomed now.
 
     Attributes:
