@@ -73,6 +73,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "statews/protocol/session/identity.py": ("tests/protocol/session/test_identity.py",),
     "statews/protocol/session/log.py": (
         "tests/protocol/session/test_log.py",
+        "tests/protocol/session/test_batches.py",
         "tests/protocol/session/test_flow.py",
     ),
     "statews/protocol/session/peer.py": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from statews.policy import AtLimit, Delivery, Outbox
-from statews.protocol.entry import PLAIN, Entry, Terms
+from statews.protocol.entry import PLAIN, Entry, ReceiptState, Terms
 from statews.protocol.plain import Message
 from statews.protocol.session import Log, Window
 
@@ -61,6 +61,14 @@ def track(log: Log, *messages: Message) -> list[Entry]:
     return entries
 
 
+def burst(log: Log, *texts: str) -> None:
+    """Write past the queue what needs no entries."""
+    for text in texts:
+        if log.burst is None:
+            log.begin_burst()
+        log.track_text(text)
+
+
 def span(log: Log) -> tuple[int, int]:
     return log.first, log.last
 
@@ -69,3 +77,20 @@ def batch(log: Log) -> list[tuple[int, Message]]:
     """Hand what is short to the link, many at once; return it with its numbers."""
     before, texts = log.write_batch()
     return [*enumerate(texts, before + 1)]
+
+
+def states(entries: list[Entry]) -> list[ReceiptState]:
+    return [entry.state for entry in entries]
+
+
+class Waiter:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def set(self) -> None:
+        self.count += 1
+
+
+def watched(entry: Entry) -> Waiter:
+    entry.waiter = waiter = Waiter()
+    return waiter

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statews.protocol.plain import Message
-from statews.protocol.session.chain import advance, start
+from statews.protocol.session.chain import advance, start, step
 
 messages = st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
 chains = st.integers(0, 2**32 - 1)
@@ -29,10 +29,12 @@ def test_a_session_starts_from_its_id(sid: str) -> None:
 
 @given(chain=chains, sent=st.lists(messages))
 def test_each_message_advances_it_as_the_protocol_says(chain: int, sent: list[Message]) -> None:
-    wanted = chain
+    wanted = before = chain
     for message in sent:
         wanted = after(wanted, message)
-    assert advance(chain, sent) == wanted
+        chain = step(chain, message)
+    assert chain == wanted
+    assert advance(before, sent) == wanted
     assert 0 <= wanted < 2**32
 
 

@@ -264,6 +264,23 @@ def test_a_quarter_of_the_bytes_is_urgent(size_bytes: int, quarter: int) -> None
         assert not cursor.is_urgent
 
 
+def test_what_the_peer_waits_for_is_urgent_when_it_is_handled_and_not_before() -> None:
+    cursor = make()
+    assert cursor.wanted == 0
+    take(cursor, "a", "b", "c", "d")
+    cursor.wanted = 3
+    cursor.handled("a")
+    cursor.due = 10.2
+    assert (cursor.handled("b"), cursor.is_urgent) == (False, False)
+    assert (cursor.handled("c"), cursor.is_urgent) == (True, True)
+    assert (cursor.acknowledge(), cursor.is_urgent) == (3, False)
+    cursor.due = 10.2
+    assert (cursor.handled("d"), cursor.is_urgent) == (False, False)
+    cursor.wanted = 4
+    cursor.start_over(5)
+    assert (cursor.wanted, cursor.is_urgent) == (0, False)
+
+
 def test_bytes_of_which_the_store_does_not_know_stay_urgent() -> None:
     cursor = make(Window(size_bytes=8), is_stored=True)
     take(cursor, "aa", "b")

@@ -14,7 +14,7 @@ from statews.protocol.plain import Message
 from statews.protocol.session import Log, Window
 from statews.protocol.session.chain import advance
 
-from .logs import CHAIN, WIDE, batch, both_ways, put, span, track, write
+from .logs import CHAIN, WIDE, batch, both_ways, burst, put, span, track, write
 from .logs import make_log as make
 
 # Windows.
@@ -291,6 +291,9 @@ def step(log: Log, other: Receiver, what: str, count: int) -> None:
             other.expected = other.handled + 1
         case "drop":
             log.drop(log.acknowledged + count)
+        case "pass" if log.may_go_at_once(1):
+            burst(log, "m")
+            other.take(log.position, "m")
         case "acknowledge":
             log.acknowledge(other.handle(count))
         case _:
@@ -305,7 +308,9 @@ def step(log: Log, other: Receiver, what: str, count: int) -> None:
     is_server=st.booleans(),
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["put", "put", "write", "batch", "acknowledge", "lose", "drop"]),
+            st.sampled_from(
+                ["put", "put", "write", "batch", "pass", "acknowledge", "lose", "drop"]
+            ),
             st.integers(0, 5),
         ),
         max_size=40,

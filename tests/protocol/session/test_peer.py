@@ -17,6 +17,7 @@ from statews.protocol.session import Peer, Position, Window
 from statews.protocol.session.chain import advance, start
 from statews.protocol.session.peer import MOST_REPLIES, MOST_SLOTS, MOST_VOLATILE
 
+from .logs import burst
 from .sides import SID, WIDE, Event, Notes, frames, make_open, make_peer, send, take
 
 ACKNOWLEDGED, IN_DOUBT, WRITTEN = (
@@ -229,6 +230,11 @@ def test_a_message_that_goes_out_directly_has_the_next_number() -> None:
     peer.log.track(Entry(b"b"))
     settles(peer, "A1")
     assert peer.write_direct("c") == "M3;c"
+    burst(peer.log, "c", "d")
+    assert peer.write_direct("e") == "M5;e"
+    take(peer, "M2;y")
+    peer.cursor.handled("y")
+    assert peer.write_direct("é") == "M5,2;é"
 
 
 def test_an_acknowledgement_goes_alone_if_it_is_news() -> None:
@@ -248,6 +254,19 @@ def test_what_was_dropped_is_told_before_the_next_message() -> None:
     send(peer, "a", "b", "c")
     peer.log.drop(2)
     assert frames(peer) == [f"S2,{advance(start(SID), 'ab')}", "M3;c"]
+
+
+def test_who_asks_is_told_of_what_has_arrived_as_soon_as_it_is_handled() -> None:
+    peer = make_open()
+    take(peer, "M1;a", "M2;b", "P", "M3;c")
+    assert (frames(peer), peer.cursor.wanted) == (["Q"], 2)
+    peer.cursor.handled("a")
+    assert not peer.cursor.is_urgent
+    peer.cursor.handled("b")
+    assert peer.cursor.is_urgent
+    assert peer.acknowledgement() == "A2"
+    peer.cursor.handled("c")
+    assert not peer.cursor.is_urgent
 
 
 def test_who_asks_faster_than_it_reads_gets_few_answers() -> None:
