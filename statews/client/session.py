@@ -62,9 +62,12 @@ class Progress:
         self.again: int = 0
 
     def handled(self, mark: object) -> None:
-        """The application is done with the next message, or was told of the next gap."""
+        """The application is done with the next message, or was told of a gap or a reset."""
         if isinstance(mark, (str, bytes)):
             is_due = self.cursor.handled(mark)
+        elif isinstance(mark, Reset):
+            self._session.told(self)
+            return
         else:
             assert isinstance(mark, Gone)  # noqa: S101 - nothing else is put into the feed
             is_due = self.cursor.passed(mark.upto, mark.chain)
@@ -99,6 +102,7 @@ class Session:
         "_reset_because",
         "_settings",
         "_spoken",
+        "_untold",
         "largest",
         "links",
         "peer",
@@ -122,6 +126,7 @@ class Session:
         self._link: Link | None = None  # the one that the greetings were exchanged on
         self._spoken: Spoken | None = None
         self._reset_because: str | None = None
+        self._untold: str | None = None  # the same, until the application has handled that
 
     @property
     def is_alive(self) -> bool:
@@ -194,7 +199,7 @@ class Session:
 
     def _forget(self, why: str) -> None:
         """The session is over: what was sent in it is in doubt, or is sent again in the next."""
-        self._reset_because = why
+        self._reset_because = self._untold = why
         self.ticket.forget()
         self.peer.log.start_over(0)
         self.peer.cursor = Cursor(self._settings.window, is_stored=self._keeper is not None)
@@ -209,8 +214,14 @@ class Session:
     def tell(self, intake: Intake) -> None:
         """A link counts as open, of a session or not: if the one before is over, say so."""
         if self._reset_because is not None:
-            intake.note(Reset(stream=STREAM, key=None, reason=self._reset_because))
+            reset = Reset(stream=STREAM, key=None, reason=self._reset_because)
+            intake.note(reset, self.progress, reset)
             self._reset_because = None
+
+    def told(self, progress: Progress) -> None:
+        """The application knows that the session before this one is over."""
+        if progress is self.progress:
+            self._untold = None
 
     def moved(self, cursor: Cursor) -> None:
         """Something is to be acknowledged, of this session or of one that is over."""
@@ -235,6 +246,7 @@ class Session:
             "acknowledged": log.acknowledged,
             "chain": log.chain,
             "confirmed": log.confirmed,
+            "reset": self._untold,
         }
 
     def saved(self, position: object) -> None:
@@ -264,11 +276,13 @@ class Session:
                 "acknowledged": int(acknowledged),
                 "chain": int(chain),
                 "confirmed": int(confirmed),
+                "reset": str() | None as reset,
             }:
                 self.ticket = Ticket(sid=sid, token=token, attempt=attempt)
                 self.peer.cursor.start_over(rx_chain, rx=rx)
                 self.progress.again = rx + 1
                 self.peer.log.go_on(acknowledged, chain, confirmed=confirmed)
+                self._reset_because = self._untold = reset
             case _:
                 raise UsageError(f"the store holds a session that is none: {position!r:.200}")
 

@@ -98,7 +98,7 @@ class Client:
             if not process.is_alive:
                 return
             await self._take(event, connection, is_first=is_first)
-            is_first = is_first and isinstance(event, Change)
+            is_first = is_first and isinstance(event, (Change, Reset))
             self._done(process)
 
     def _done(self, process: Process) -> None:

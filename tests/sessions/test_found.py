@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 import statews
-from statews import Outbox, Policy, Resume
+from statews import Connection, Delivery, MemoryStore, Outbox, Policy, Reset, Resume
 from statews.client.session import Session
 from statews.testing import Network
 from statews.testing.virtual import BACKENDS, Backend, run
@@ -77,6 +77,39 @@ def test_an_acknowledgement_during_the_closing_handshake_does_no_harm(backend: B
                 log = session.peer.log
                 assert log.confirmed <= log.acknowledged
 
+    run(main, backend=backend)
+
+
+@backends
+def test_the_next_process_is_told_of_a_reset_that_the_last_one_did_not_come_to(
+    backend: Backend,
+) -> None:
+    async def serve() -> None:
+        async with statews.serve(send_one, HOST, PORT):
+            await anyio.sleep(3)
+        async with statews.serve(send_one, HOST, PORT):  # in memory: the session is over
+            await anyio.sleep_forever()
+
+    def connect() -> Connection:
+        outbox = Outbox(delivery=Delivery.AT_LEAST_ONCE)
+        return statews.connect(
+            f"ws://{HOST}", session=Resume(), policy=policy(outbox), proxy=None, store=store
+        )
+
+    async def main() -> None:
+        with Network():
+            async with anyio.create_task_group() as group:
+                group.start_soon(serve)
+                async with connect() as connection:
+                    assert await connection.receive() == "a"
+                    await anyio.sleep(8)  # busy with it when the reset comes
+                async with connect() as connection:
+                    events = connection.events()
+                    while not isinstance(event := await anext(events), Reset):
+                        assert not isinstance(event, str)
+                group.cancel_scope.cancel()
+
+    store = MemoryStore()
     run(main, backend=backend)
 
 

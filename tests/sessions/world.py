@@ -34,6 +34,7 @@ from .processes import Process, WatchedNetwork, named_in_order
 
 __all__ = ["World"]
 
+AUDIT = 0.7  # seconds
 LEFT = ("statews/client", "statews/server", "statews/transport")
 
 
@@ -115,6 +116,7 @@ class World:
             async with anyio.create_task_group() as group:
                 await group.start(self._run_server)
                 group.start_soon(self._play)
+                group.start_soon(self._audit)
                 async with anyio.create_task_group() as clients:
                     for client in self.clients.values():
                         clients.start_soon(self._run_client, client, healed_at)
@@ -131,6 +133,13 @@ class World:
             await anyio.sleep(SECONDS)
             group.cancel_scope.cancel()
         self.network.heal()
+
+    async def _audit(self) -> None:
+        """Check now and then what need not hold in the middle of a step."""
+        while True:
+            await anyio.sleep(AUDIT)
+            if self._server is not None:
+                check_sum(self._server, self.client.down)
 
     # The server.
 
@@ -234,9 +243,8 @@ class World:
         if sid not in self.talkings or not self.talkings[sid].is_done.is_set():
             return False
         session = server.sessions[sid]
-        with suppress(ConnectionClosed):  # the server ends it
+        with suppress(ConnectionClosed), anyio.move_on_after(5):  # its process may end meanwhile
             await session.flush()
-        check_sum(server, client.down)
         client.session = sid
         return client.down.handled[sid] == session.peer.log.last
 
