@@ -6,7 +6,7 @@ Each target takes any bytes and returns. An exception that comes out of it is a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -153,11 +153,11 @@ class Talk:
 
     # The sink.
 
-    def deliver(self, payload: Message, seq: int, /) -> None:
+    def deliver(self, payloads: Sequence[Message], first: int, /) -> None:
         """See `Sink`."""
-        assert seq == self.delivered + 1, seq
-        self.delivered = seq
-        self.held.append(payload)
+        assert first == self.delivered + 1, first
+        self.delivered += len(payloads)
+        self.held += payloads
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         """See `Sink`."""

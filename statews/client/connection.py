@@ -14,6 +14,7 @@ from ..policy import Policy
 from ..protocol.entry import Entry
 from ..protocol.envelope import SUBPROTOCOL
 from ..protocol.frames import CloseCode
+from ..protocol.outbox import DIRECT
 from ..protocol.sync import Strategy
 from ..protocol.verdict import decide as decide_by_default
 from ..transport.dial import Dialing, Target, redact
@@ -21,7 +22,6 @@ from ..transport.group import leave
 from ..transport.proxy import FROM_ENVIRONMENT
 from .driver import Driver
 from .events import Events
-from .plain import DIRECT
 from .receipts import Receipt
 from .settings import Settings
 
@@ -221,9 +221,11 @@ class Connection:
         Cancellation: the message is in the outbox whole, or not at all.
         """
         sender = self._sender
-        link = sender.direct
+        if sender.direct is None and sender.is_held_back:
+            await sender.wait_turns()
+        direct = sender.direct
         if (
-            link is None
+            direct is None
             or type(message) is not str
             or len(message) > DIRECT
             or key is not None
@@ -237,7 +239,7 @@ class Connection:
                 )
             return await self._send_entry(Entry(message))
         try:
-            is_full = link.write(message)
+            is_full = direct.write_text(message)
         except StatewsError:  # it is over, and the driver has not had its turn yet
             return await self._send_entry(Entry(message))
         queue = sender.queue
@@ -248,13 +250,11 @@ class Connection:
         if queue.track_text(message):
             sender.look_at_limits()
         if is_full:
-            await link.wait_room()
+            await direct.wait_room()
         return receipt
 
     async def _send_entry(self, entry: Entry) -> Receipt:
         sender = self._sender
-        if sender.is_held_back:
-            await sender.wait_turns()
         way = sender.way
         if way is None or entry.size > DIRECT:
             await sender.enter(entry)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ..protocol.session.cursor import SHORT
 from ..protocol.sync import Gap, Reset
 from .changes import Change
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol.frames import Message
+    from ..protocol.session import Cursor
+    from .session import Progress
 
 __all__ = ["Event", "Feed"]
 
@@ -73,6 +76,7 @@ class Feed:
 
     __slots__ = (
         "_changes",
+        "_cursor",
         "_items",
         "_last",
         "_places",
@@ -91,6 +95,7 @@ class Feed:
         self._places: dict[Hashable, Item] = {}  # undelivered, and may be replaced
         self._last: Item | Message | None = None
         self._session: Handler | None = None
+        self._cursor: Cursor | None = None  # of the session
         self._changes = 0
         self.size_bytes: int = 0
         self.missed: int = 0
@@ -121,13 +126,14 @@ class Feed:
                 self._places[place] = item
         self.size_bytes += len(message)
 
-    def deliver(self, message: Message, _seq: int, /) -> None:
-        """Add the next message of the session. The peer's window bounds what they come to."""
-        self._items.append(message)
+    def deliver(self, messages: Sequence[Message], _first: int, /) -> None:
+        """Add the next messages of the session. The peer's window bounds what they come to."""
+        self._items.extend(messages)
 
-    def begin(self, session: Handler) -> None:
+    def begin(self, session: Progress) -> None:
         """Messages of the session come from here on; those that wait are of the one before."""
         before, self._session = self._session, session
+        self._cursor = session.cursor
         self._items = deque(
             item if isinstance(item, Item) else Item(item, before, item) for item in self._items
         )
@@ -198,11 +204,17 @@ class Feed:
 
     def popleft(self) -> Message:
         """The next message; what is none is passed over. Raises as `take`."""
-        last, items = self._last, self._items
-        if type(last) is str and items and self._session is not None and not self.is_careful:
+        last, items, cursor = self._last, self._items, self._cursor
+        if (
+            type(last) is str
+            and items
+            and cursor is not None
+            and len(cursor.later) < cursor.limit
+            and len(last) <= SHORT
+        ):
             message = items[0]
             if type(message) is str:  # as below, for nearly all messages of a session
-                self._session.handled(last)
+                cursor.later.append(last)
                 self._last = message
                 items.popleft()
                 return message

@@ -113,12 +113,13 @@ class Intake:
         """The link is gone, and nothing else."""
         self._link = None
 
-    def deliver(self, message: Message, seq: int, /) -> None:
-        """Take in a message of a session, in which there are streams."""
-        if self._is_taken(message):
-            self.feed.pass_over(message)
-        else:
-            self.feed.deliver(message, seq)
+    def deliver(self, messages: Sequence[Message], first: int, /) -> None:
+        """Take in messages of a session, in which there are streams."""
+        for seq, message in enumerate(messages, first):
+            if self._is_taken(message):
+                self.feed.pass_over(message)
+            else:
+                self.feed.deliver((message,), seq)
 
     def deliver_unnumbered(self, message: Message, slot: str | None) -> None:
         """Take in a message that nobody acknowledges; of a slot, the newest is enough."""

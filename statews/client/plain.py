@@ -13,6 +13,7 @@ from anyio import current_time
 
 from ..errors import StatewsError
 from ..protocol.fence import Fence
+from ..protocol.outbox import DIRECT
 
 if TYPE_CHECKING:
     from ..policy import Outbox
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
     from ..transport.link import Link
     from .sender import Sender
 
-__all__ = ["DIRECT", "Plain"]
+__all__ = ["Plain"]
 
 QUARTER: Final = 0.25  # of the limits; what goes beyond it is fenced off at once
-DIRECT: Final = 64 * 1024  # bytes; a longer message is not written before the limit was looked at
 
 
 class Plain:

@@ -50,6 +50,10 @@ class Way(Protocol):
         """Write it; whether whoever sends should wait. Raises StatewsError if it is over."""
         ...
 
+    def write_text(self, text: str, /) -> bool:
+        """The same for what is known to be ASCII text."""
+        ...
+
     async def wait_room(self) -> None:
         """Return when what was written is out, or the link is over."""
         ...

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from ..errors import LinkClosed, StatewsError
 from ..protocol.codes import CloseCode
 from ..protocol.entry import Entry
+from ..protocol.outbox import DIRECT
 from ..protocol.session import Result
 from ..protocol.session.peer import Deliver
 from ..protocol.sync import Gap
 from ..transport.conversation import Conversation
-from .plain import DIRECT
 from .session import STREAM, Gone
 
 if TYPE_CHECKING:
@@ -97,15 +97,10 @@ class Spoken:
 
     def _choose_way(self) -> None:
         """Write directly as long as nothing has to be looked at."""
-        log, settings = self._session.peer.log, self._settings
-        most = min(settings.messages, log.window.messages) - 1
-        most_bytes = min(settings.size_bytes, log.window.size_bytes) - DIRECT
-        log.bear(most, most_bytes)
-        is_within = (
-            len(log) <= most and log.size_bytes <= most_bytes and self._session.largest >= DIRECT
-        )
-        is_free = is_within and log.may_go_at_once(DIRECT) and self._sender.may_go_directly
-        self._sender.way = self._sender.direct = self._conversation if is_free else None
+        sender, session = self._sender, self._session
+        is_free = session.largest >= DIRECT and sender.may_go_directly
+        is_free = session.peer.log.may_go_directly() and is_free
+        sender.way = sender.direct = self._conversation if is_free else None
 
     # The host of the conversation.
 
@@ -119,15 +114,9 @@ class Spoken:
 
     def settled(self) -> None:
         """See `Host`."""
-        self._conversation.refill()
-        self._choose_way()
+        if self._sender.direct is None:  # else nothing waits
+            self.refill()
         self._sender.wake()
-
-    def held_bytes(self) -> int:
-        """See `Host`."""
-        # The window bounds what is held, so that the link is always read: acknowledgements and
-        # heartbeats get through to an application that is stuck.
-        return 0
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         """See `Sink`."""

@@ -8,6 +8,7 @@ signs or leading zeros, so that each header has one form only.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,9 +33,9 @@ __all__ = [
     "Slot",
     "Volatile",
     "broke_session",
-    "is_number",
     "is_slot",
     "parse",
+    "parse_run",
     "write_acknowledgement",
     "write_answer",
     "write_go_away",
@@ -165,6 +166,29 @@ def parse(message: Message) -> Frame | None:
     return frame
 
 
+def parse_run(messages: Iterable[Message], seq: int) -> tuple[list[str], int]:
+    """The payloads of the texts that come first and have the numbers from `seq` on.
+
+    And the highest acknowledgement that they carry; 0 if there is none.
+    """
+    texts: list[str] = []
+    highest = 0
+    for message in messages:
+        if type(message) is not str:
+            break
+        head, end, text = message.partition(";")
+        if not end:
+            break
+        if head != f"M{seq}":
+            kind, _, ack = head.partition(",")
+            if kind != f"M{seq}" or not _is_number(ack):
+                break
+            highest = max(highest, int(ack))
+        texts.append(text)
+        seq += 1
+    return texts, highest
+
+
 def _split(message: Message) -> tuple[str, Message | None]:
     """The header, and the payload if there is one."""
     if isinstance(message, str):
@@ -219,7 +243,7 @@ def _chain(digits: str) -> int:
     return chain
 
 
-def is_number(digits: str) -> bool:
+def _is_number(digits: str) -> bool:
     """Whether that is a number as `parse` takes one, with 15 digits at most."""
     return (
         digits.isdecimal()

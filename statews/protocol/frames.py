@@ -290,6 +290,24 @@ class Encoder:
             payload, first = deflater.deflate(payload), first | RSV1
         return self._frame(first, payload)
 
+    def texts(self, texts: list[str]) -> bytes:
+        """One frame for each text, all of them ASCII."""
+        pieces: list[bytes] = []
+        if self._deflater is not None:
+            for text in texts:
+                pieces += self.message(text)
+            return b"".join(pieces)
+        payloads = map(str.encode, texts)
+        if self._entropy is None:
+            for payload in payloads:
+                pieces += _header(WHOLE_TEXT, len(payload)), payload
+        else:
+            masks = iter_unpack("4s", self._entropy(4 * len(texts)))
+            for payload, (mask,) in zip(payloads, masks, strict=True):
+                header = _masked_header(WHOLE_TEXT, len(payload), mask)
+                pieces += header, apply_mask(payload, mask)
+        return b"".join(pieces)
+
     def control(self, opcode: Opcode, payload: bytes = b"") -> bytes:
         """One control frame; the payload is at most 125 bytes (section 5.5)."""
         header, payload = self._frame(FIN | opcode, payload)
@@ -306,25 +324,30 @@ class Encoder:
         return self.control(Opcode.CLOSE, code.to_bytes(2, "big") + text.encode())
 
     def _frame(self, first: int, payload: bytes) -> tuple[bytes, bytes]:
-        size = len(payload)
         if self._entropy is None:
-            if size <= SHORT:
-                return _short_header(first, size), payload
-            if size <= 0xFFFF:
-                return _medium_header(first, 126, size), payload
-            return _long_header(first, 127, size), payload
+            return _header(first, len(payload)), payload
         try:
             (mask,) = next(self._masks)
         except StopIteration:
             self._masks = iter_unpack("4s", self._entropy(MASK_POOL))
             (mask,) = next(self._masks)
-        if size <= SHORT:
-            header = _short_masked_header(first, MASKED | size, mask)
-        elif size <= 0xFFFF:
-            header = _medium_masked_header(first, MASKED | 126, size, mask)
-        else:
-            header = _long_masked_header(first, MASKED | 127, size, mask)
-        return header, apply_mask(payload, mask)
+        return _masked_header(first, len(payload), mask), apply_mask(payload, mask)
+
+
+def _header(first: int, size: int) -> bytes:
+    if size <= SHORT:
+        return _short_header(first, size)
+    if size <= 0xFFFF:
+        return _medium_header(first, 126, size)
+    return _long_header(first, 127, size)
+
+
+def _masked_header(first: int, size: int, mask: bytes) -> bytes:
+    if size <= SHORT:
+        return _short_masked_header(first, MASKED | size, mask)
+    if size <= 0xFFFF:
+        return _medium_masked_header(first, MASKED | 126, size, mask)
+    return _long_masked_header(first, MASKED | 127, size, mask)
 
 
 _short_header: Final = Struct(">BB").pack

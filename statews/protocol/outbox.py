@@ -27,9 +27,9 @@ from .entry import (
     Entry,
 )
 
-__all__ = ["Queue"]
+__all__ = ["DIRECT", "Queue"]
 
-
+DIRECT: Final = 64 * 1024  # bytes; a longer message is not written before the limit was looked at
 # What most queues never need is one object for all of them, and never changed.
 _NO_KEYS: Final[dict[Hashable, Entry]] = {}
 _NO_NUMBERS: Final[list[int]] = []
@@ -318,6 +318,7 @@ class Queue:
         settled = self.entries[: min(count, self.written)]
         del self.entries[: len(settled)]
         self.written -= len(settled)
+        self._most_texts += len(settled)
         for entry in settled:
             self.size_bytes -= entry.size
             entry.state = ACKNOWLEDGED

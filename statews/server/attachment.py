@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,8 @@ from ..protocol.sync import Gap
 from ..transport.conversation import Conversation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..protocol.admission import Hint
     from ..protocol.envelope import GoAway
     from ..protocol.frames import Message
@@ -46,27 +49,23 @@ class Attachment:
 
     def start(self) -> None:
         """What waits goes out, and what comes in is taken in."""
-        self._conversation.start(NO_INBOX, arriving=self._arriving)
+        inbox = self._session.inbox
+        self._conversation.start(inbox, is_sole=True, arriving=self._arriving)
+        inbox.wake()  # whoever waits may read from the link from now on
+        self._choose_way()
 
     # What goes out.
 
     def refill(self) -> None:
         """Write what waits, as far as there is room."""
         self._conversation.refill()
+        self._choose_way()
 
-    def write_text(self, text: str) -> bool:
-        """`write` for ASCII text, without an entry for it."""
-        log = self._session.peer.log
-        if not log.may_go_at_once(len(text)):
-            return False
-        try:
-            self._conversation.write(text)
-        except StatewsError:
-            return False  # it is over, and the session has not been told yet
-        if log.burst is None:
-            log.begin_burst()
-        log.track_text(text)
-        return True
+    def _choose_way(self) -> None:
+        """Write directly as long as nothing has to be looked at."""
+        session = self._session
+        is_free = session.peer.log.may_go_directly() and session.durable == math.inf
+        session.direct = self._conversation if is_free else None
 
     def write(self, entry: Entry) -> bool:
         """Write a message at once, if nothing stands before it; whether it was."""
@@ -77,13 +76,23 @@ class Attachment:
             self._conversation.write(entry.message)
         except StatewsError:
             return False  # it is over, and the session has not been told yet
-        log.track(entry)
+        if log.track(entry):
+            self._session.direct = None
         return True
 
     async def wait_room(self) -> None:
         """Return when the link may have more, or is over."""
         if not self.link.may_write:
             await self.link.wait_room()
+
+    @property
+    def may_receive(self) -> bool:
+        """Whether whoever waits for a message may wait for the link."""
+        return self.link.ending is None
+
+    async def wait_message(self) -> None:
+        """Return when something has come in, or the link is over. Raises as `Link.receive`."""
+        await self.link.wait_message()
 
     def write_volatile(self, entry: Entry) -> bool:
         """Write what is for this link alone; whether there was room for it."""
@@ -139,14 +148,12 @@ class Attachment:
     def settled(self) -> None:
         """See `Host`."""
         self._session.settled()
+        if self._session.direct is None:
+            self._choose_way()
 
-    def held_bytes(self) -> int:
-        """See `Host`."""
-        return 0  # the window bounds it
-
-    def deliver(self, payload: Message, _seq: int, /) -> None:
+    def deliver(self, payloads: Sequence[Message], _first: int, /) -> None:
         """See `Sink`."""
-        self._session.inbox.put(payload)
+        self._session.inbox.put(payloads)
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         """See `Sink`."""

@@ -6,11 +6,15 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import UsageError
 from ..protocol.session.chain import advance
+from ..protocol.session.cursor import SHORT
 from ..protocol.sync import Gap
 from ..transport.eventloop import Signal, make_signal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..protocol.frames import Message
     from ..protocol.session import Cursor
 
@@ -55,11 +59,22 @@ class Inbox:
         self._loose = self._loose_bytes = 0  # of what waits, the messages without a number
         self.again_upto: int = 0
 
-    def put(self, message: Message) -> None:
-        """Add the next message in the order of the numbers."""
+    def __len__(self) -> int:
+        return 0 if self._items is None else len(self._items)
+
+    def popleft(self) -> Message:
+        """See `traffic.Inbox`. The link's own `receive` would not say what was handled.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("what comes over this link is received from its session")
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Add the next messages in the order of the numbers."""
         if self._items is None:
             self._items = deque()
-        self._items.append(message)
+        self._items.extend(messages)
         if self._arrived is not None:
             self.wake()
 
@@ -138,6 +153,21 @@ class Inbox:
         if not isinstance(last, Item):
             return self.cursor.rx + 1, advance(self.cursor.chain, (last,))
         return (last.upto, last.chain) if last.upto else None
+
+    def next_text(self) -> str | None:
+        """`handle_last` and `take` for texts in a row, as long as nothing is to be said of them.
+
+        None: use those.
+        """
+        items, last, cursor = self._items, self._last, self.cursor
+        if items and type(last) is str and len(last) <= SHORT and len(cursor.later) < cursor.limit:
+            item = items[0]
+            if type(item) is str:
+                cursor.later.append(last)
+                self._last = item
+                items.popleft()
+                return item
+        return None
 
     def take(self) -> Event | None:
         """The next event; None if there is none."""

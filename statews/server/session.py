@@ -9,17 +9,13 @@ from anyio import Event as Signal
 from anyio import current_time
 from anyio.lowlevel import checkpoint
 
-from ..errors import (
-    BusyError,
-    ConnectionClosed,
-    OutboxFullError,
-    UsageError,
-)
+from ..errors import BusyError, ConnectionClosed, OutboxFullError, StatewsError, UsageError
 from ..lifecycle import SessionState, fire_session
 from ..policy import AtLimit
 from ..protocol.codes import CloseCode
 from ..protocol.entry import Entry, Terms
 from ..protocol.envelope import is_slot
+from ..protocol.outbox import DIRECT
 from ..protocol.sync import Gap
 from .attachment import Attachment
 from .inbox import Inbox
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
     from ..protocol.admission import Hint
     from ..protocol.frames import Message
     from ..protocol.session import Credentials, Hello, Peer
+    from ..transport.conversation import Conversation
     from ..transport.link import Link
     from .inbox import Event
     from .journal import Journal
@@ -66,6 +63,7 @@ class Session:
         state: whether a link of the client is up, or why none will be.
         credentials: what the client resumes it with.
         peer: this side of it.
+        direct: where to write texts to at once; None: a message has to be looked at.
         links: how many there were; what an older one still says is not heard.
         counted_bytes: what its log holds, as far as the server has counted.
         kept_upto: the number of the last message when the server last looked.
@@ -82,6 +80,7 @@ class Session:
         "context",
         "counted_bytes",
         "credentials",
+        "direct",
         "id",
         "kept_upto",
         "links",
@@ -101,6 +100,7 @@ class Session:
         self._journal = journal
         self._inbox = Inbox(peer.cursor)
         self._attachment: Attachment | None = None  # while a link is up
+        self.direct: Conversation | None = None
         self._room: Signal | None = None
         self._durable = 0
 
@@ -138,6 +138,10 @@ class Session:
 
         Cancellation: no message is lost.
         """
+        text = self._inbox.next_text()
+        return await self._receive() if text is None else text
+
+    async def _receive(self) -> Message:
         while True:
             event = self._next_nowait()
             if event is None:
@@ -160,6 +164,9 @@ class Session:
         while (event := inbox.take()) is None:
             if self.is_over:
                 raise ConnectionClosed(f"the session is over: {self.state}")
+            if self._attachment is not None and self._attachment.may_receive:
+                await self._attachment.wait_message()
+                continue
             if inbox.is_waited_for:
                 raise BusyError("another task is receiving from this session already")
             await inbox.wait()
@@ -170,11 +177,11 @@ class Session:
         return self
 
     async def __anext__(self) -> Message:
-        event = self._next_nowait()  # one call less for each of many messages
-        if isinstance(event, (str, bytes)):
-            return event
+        text = self._inbox.next_text()
+        if text is not None:
+            return text
         try:
-            return await self.receive()
+            return await self._receive()
         except ConnectionClosed:
             raise StopAsyncIteration from None
 
@@ -266,23 +273,47 @@ class Session:
 
         Cancellation: the message is in the log whole, or not at all.
         """
-        if not self._write(message):
+        direct, entry = self.direct, None
+        if direct is None:
             entry = Entry(message)
             await self._wait_place(entry.size)
-            if not self._write(message):  # there may have been a wait
+            direct = self.direct  # there may have been a wait
+        if (
+            direct is None
+            or type(message) is not str
+            or len(message) > DIRECT
+            or not message.isascii()
+        ):
+            await self._send_entry(entry or Entry(message))
+            return
+        try:
+            is_full = direct.write_text(message)
+        except StatewsError:  # it is over, and the session has not been told yet
+            await self._send_entry(Entry(message))
+            return
+        log = self.peer.log
+        if log.burst is None:
+            log.begin_burst()
+        if log.track_text(message):
+            self.direct = None
+        if is_full:
+            await direct.wait_room()
+
+    async def _send_entry(self, entry: Entry) -> None:
+        if not self._write(entry):
+            await self._wait_place(entry.size)
+            if not self._write(entry):  # there may have been a wait
                 await self._queue(entry)
                 return
-        if self._attachment is not None and not self._attachment.link.may_write:
+        if self._attachment is not None:
             await self._attachment.wait_room()
 
-    def _write(self, message: Message) -> bool:
+    def _write(self, entry: Entry) -> bool:
         """Write a message at once, if nothing stands before it; whether it was."""
         attachment = self._attachment
         if attachment is None or self._journal.is_durable:
             return False
-        if type(message) is str and message.isascii():
-            return attachment.write_text(message)
-        return attachment.write(Entry(message))
+        return attachment.write(entry)
 
     async def _queue(self, entry: Entry) -> None:
         """Put a message behind the others, and into the store if there is one."""
@@ -367,11 +398,11 @@ class Session:
         upto = self.peer.log.last
         while self.peer.log.acknowledged < upto:
             self._check_alive()
-            if self._attachment is not None:
-                self._attachment.hurry()
             await self._wait_room()
 
     async def _wait_room(self) -> None:
+        if self._attachment is not None:
+            self._attachment.hurry()
         self._room = room = self._room or Signal()
         await room.wait()
 
@@ -409,7 +440,7 @@ class Session:
         """The link is lost."""
         if self._attachment is not None:
             self._attachment.part()
-            self._attachment = None
+            self._attachment = self.direct = None
             self.peer.suspend()
             if not self.is_over:
                 fire_session(self, "lost")

@@ -164,12 +164,21 @@ class MemoryStream:
         is_aborted: by its owner.
     """
 
-    __slots__ = ("__weakref__", "_link", "incoming", "is_aborted", "is_closed", "outgoing")
+    __slots__ = (
+        "__weakref__",
+        "_is_interrupted",
+        "_link",
+        "incoming",
+        "is_aborted",
+        "is_closed",
+        "outgoing",
+    )
 
     def __init__(self, link: MemoryLink, incoming: Pipe, outgoing: Pipe) -> None:
         self._link = link
         self.incoming: Pipe = incoming
         self.outgoing: Pipe = outgoing
+        self._is_interrupted = False
         self.is_closed: bool = False
         self.is_aborted: bool = False
 
@@ -205,7 +214,8 @@ class MemoryStream:
     async def wait_readable(self) -> None:
         """See `ByteStream`."""
         pipe = self.incoming
-        while not self.is_readable():
+        self._is_interrupted = False
+        while not (self.is_readable() or self._is_interrupted):
             with CancelScope(deadline=min(pipe.ready_at(), self._link.expires)):
                 await pipe.changed.wait()
         await checkpoint()
@@ -222,6 +232,11 @@ class MemoryStream:
         await checkpoint()
         if self.is_closed:
             raise closed("sending")
+
+    def interrupt(self) -> None:
+        """See `ByteStream`."""
+        self._is_interrupted = True
+        self.incoming.notify()
 
     def send_eof(self) -> None:
         """See `ByteStream`."""

@@ -41,10 +41,6 @@ class Host(Sink, Protocol):
         """The peer has acknowledged something."""
         ...
 
-    def held_bytes(self) -> int:
-        """What waits for the application comes to."""
-        ...
-
 
 class Conversation:
     """What is said in a session over one link.
@@ -55,11 +51,13 @@ class Conversation:
         host: takes what comes in.
     """
 
-    __slots__ = ("_host", "_is_busy", "_link", "_peer")
+    __slots__ = ("_cursor", "_host", "_is_busy", "_link", "_log", "_peer")
 
     def __init__(self, link: Link, peer: Peer, host: Host) -> None:
         self._link = link
         self._peer = peer
+        self._log = peer.log
+        self._cursor = peer.cursor
         self._host = host
         self._is_busy = False  # something has come in since the last tick
 
@@ -84,7 +82,10 @@ class Conversation:
     # What comes in.
 
     def take(self, arrived: deque[Message]) -> int:
-        """Take in frames; the bytes that wait for the application.
+        """Take in frames; 0, for the window bounds what waits for the application.
+
+        So the link is always read: acknowledgements and heartbeats get through to an application
+        that is stuck.
 
         Raises:
             SessionError: one of them breaks the protocol.
@@ -100,7 +101,7 @@ class Conversation:
                 self._host.settled()
             if self._peer.has_frames:
                 self.refill()
-        return self._host.held_bytes()
+        return 0
 
     # What goes out.
 
@@ -111,6 +112,14 @@ class Conversation:
             StatewsError: the link is over.
         """
         return self._link.write(self._peer.write_direct(message))
+
+    def write_text(self, text: str) -> bool:
+        """`write` for what is known to be ASCII text."""
+        log = self._log
+        if self._cursor.has_news:
+            return self.write(text)
+        seq = log.acknowledged + log.written + len(log.texts) + 1
+        return self._link.write_text(f"M{seq};{text}")
 
     def write_volatile(self, entry: Entry) -> bool:
         """Write a message that is for this link alone; as `write`."""
@@ -147,7 +156,7 @@ class Conversation:
         if cursor.is_urgent:
             self._acknowledge()
         elif cursor.due == math.inf:
-            cursor.due = self._link.clock() + ACKNOWLEDGE_AFTER
+            cursor.promise(self._link.clock() + ACKNOWLEDGE_AFTER)
             self._link.look_at(cursor.due)
 
     def _acknowledge(self) -> None:

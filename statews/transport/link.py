@@ -75,7 +75,7 @@ class Link(Wire):
     @property
     def may_write(self) -> bool:
         """Whether what waits for the transport is within `Limits.outgoing_bytes`."""
-        return not self._outgoing.is_over_bound
+        return self._outgoing.size <= self._outgoing.bound
 
     async def wait_room(self) -> None:
         """Return when what was sent is out, or the link is over."""

@@ -2,7 +2,7 @@
 
 `receive_nowait` and `send_nowait` do what can be done now. Since they cannot be cancelled,
 no cancelled caller leaves half a frame behind; only the two `wait_` methods take time.
-Another transport fits under statews when it has these nine methods.
+Another transport fits under statews when it has these ten methods.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ByteStream(Protocol):  # pragma: no cover - nothing in it runs
         ...
 
     async def wait_readable(self) -> None:
-        """Return when `receive_nowait` may have something.
+        """Return when `receive_nowait` may have something, or `interrupt` was called.
 
         Raises:
             LinkDropped: the stream was closed meanwhile.
@@ -81,6 +81,9 @@ class ByteStream(Protocol):  # pragma: no cover - nothing in it runs
         Raises:
             LinkDropped: the stream was closed meanwhile.
         """
+
+    def interrupt(self) -> None:
+        """Let go whoever waits: there is something else to look at."""
 
     def send_eof(self) -> None:
         """Tell the peer that nothing more will be sent."""
@@ -188,15 +191,26 @@ class SocketStream:
         """See `ByteStream`."""
         try:
             await anyio.wait_readable(self._socket)
-        except (anyio.ClosedResourceError, ValueError, OSError) as error:
+        except anyio.ClosedResourceError as error:
+            if self._socket.fileno() < 0:  # else it is an interruption
+                raise closed("receiving") from error
+        except (ValueError, OSError) as error:
             raise closed("receiving") from error
 
     async def wait_writable(self) -> None:
         """See `ByteStream`."""
         try:
             await anyio.wait_writable(self._socket)
-        except (anyio.ClosedResourceError, ValueError, OSError) as error:
+        except anyio.ClosedResourceError as error:
+            if self._socket.fileno() < 0:  # as above
+                raise closed("sending") from error
+        except (ValueError, OSError) as error:
             raise closed("sending") from error
+
+    def interrupt(self) -> None:
+        """See `ByteStream`."""
+        if self._socket.fileno() >= 0:
+            anyio.notify_closing(self._socket)
 
     def send_eof(self) -> None:
         """See `ByteStream`."""

@@ -167,6 +167,10 @@ class TLSStream:
         await self._inner.wait_writable()
         self._push()
 
+    def interrupt(self) -> None:
+        """See `ByteStream`."""
+        self._inner.interrupt()
+
     def send_eof(self) -> None:
         """See `ByteStream`."""
         self._say_goodbye()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..protocol.frames import Message
 
 __all__ = ["Inbox", "Traffic"]
@@ -48,8 +46,4 @@ class Inbox(Protocol):
 
     def popleft(self) -> Message:
         """The next message; IndexError if there is none."""
-        ...
-
-    def extend(self, messages: Iterable[Message], /) -> None:
-        """Add messages."""
         ...

@@ -81,6 +81,11 @@ class WatchedSocketStream(SocketStream):
         if self._socket.fileno() < 0:
             raise closed("receiving")
 
+    def interrupt(self) -> None:
+        """See `ByteStream`."""
+        self._wake()
+        super().interrupt()
+
     def _on_readable(self) -> None:
         if self._kept is not None:
             self._unwatch()

@@ -21,7 +21,7 @@ from ..errors import (
 from ..protocol.frames import CloseCode, Opcode, parse_close
 from ..protocol.liveness import Liveness, Verdict
 from .eventloop import awake_time, loop_clock
-from .outgoing import LONG, Outgoing
+from .outgoing import HEADER, LONG, Outgoing
 from .stream import CHUNK, LONG_CHUNK
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Wire:
         self._side = opened.side
         self._decoder = opened.decoder
         self._encoder = opened.encoder
-        self._outgoing = Outgoing(stream, policy.limits.outgoing_bytes)
+        self._outgoing = Outgoing(stream, opened.encoder.texts, policy.limits.outgoing_bytes)
         self.clock: Callable[[], float] = loop_clock()
         self._liveness = Liveness(policy.heartbeat, now=self.clock(), awake=awake_time())
         self._ping = b""
@@ -242,6 +242,7 @@ class Wire:
         if self.state is LinkState.OPEN:
             self._put(self._encoder.close(code, reason))
         self._end(why)
+        self._stream.interrupt()  # a caller may be reading
 
     def wake_reader(self) -> None:
         """Have whoever waits for messages look, if there is one."""
@@ -287,7 +288,19 @@ class Wire:
             raise
         if wants_turn:
             self._nap.cancel()
-        return self._outgoing.is_over_bound
+        return self._outgoing.size > self._outgoing.bound
+
+    def write_text(self, text: str) -> bool:
+        """`write` for what is known to be ASCII text."""
+        outgoing, size = self._outgoing, len(text)
+        if outgoing.is_fresh or self.state is not LinkState.OPEN or size >= LONG:
+            return self.write(text)
+        texts = outgoing.texts  # one call less for each of many
+        texts.append(text)
+        if len(texts) == 1:
+            self._nap.cancel()
+        outgoing.size = size = outgoing.size + size + HEADER
+        return size > outgoing.bound
 
     def _put(self, frame: bytes) -> None:
         """Send a control frame."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from statews.policy import Outbox
@@ -79,8 +80,8 @@ class Application:
         self.unsaved: Taken | None = None
         self.observer = observer
 
-    def deliver(self, payload: Message, seq: int, /) -> None:
-        self.items.append(Taken(seq, payload))
+    def deliver(self, payloads: Sequence[Message], first: int, /) -> None:
+        self.items += [Taken(seq, payload) for seq, payload in enumerate(payloads, first)]
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         raise AssertionError(payload, slot)

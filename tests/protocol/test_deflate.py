@@ -129,6 +129,14 @@ def test_short_messages_go_out_as_they_are() -> None:
     assert made.message("x" * 10)[0][0] == 0xC1
 
 
+def test_texts_in_a_row_are_compressed_one_by_one() -> None:
+    made, reader = encoder(), decoder()
+    texts = ["", "a" * 100, "short", "b" * 70_000]
+    reader.feed(made.texts(texts))
+    assert list(reader.inbox) == texts
+    assert len(encoder().texts(["a" * 100] * 10)) < 100
+
+
 def test_an_empty_message_is_one_octet_however_often_it_comes() -> None:
     made, reader = encoder(), decoder()
     for message in ("", "", "full", "", ""):

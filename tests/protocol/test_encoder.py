@@ -10,7 +10,7 @@ from itertools import count
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets import utils
 
@@ -53,6 +53,14 @@ def encoder(*, masked: bool) -> Encoder:
 
 def encode(made: Encoder, message: Message) -> bytes:
     return b"".join(made.message(message))
+
+
+@either_side
+@given(sent=st.lists(st.text(st.characters(max_codepoint=127), max_size=300), max_size=9))
+@example(sent=["", "a" * 125, "b" * 126, "c" * 65535, "d" * 65536])
+def test_texts_in_a_row_are_read_as_such(masked: bool, sent: list[str]) -> None:
+    made = encoder(masked=masked)
+    assert read([made.texts(sent)], masked=masked) == Reading(messages=list(sent))
 
 
 def mask_of(wire: bytes) -> int:

@@ -25,9 +25,9 @@ from statews.protocol.envelope import (
     Slot,
     Volatile,
     broke_session,
-    is_number,
     is_slot,
     parse,
+    parse_run,
     write_acknowledgement,
     write_answer,
     write_go_away,
@@ -225,9 +225,29 @@ def test_a_check_value_has_32_bits() -> None:
 @example(digits="9" * 16)
 @example(digits="01")
 @example(digits="0")
-def test_a_short_number_is_recognised_without_a_parser(digits: str) -> None:
+@example(digits="")
+def test_a_short_acknowledgement_is_recognised_without_a_parser(digits: str) -> None:
     is_right = digits.isascii() and digits.isdecimal() and f"{int(digits)}" == digits
-    assert is_number(digits) == (is_right and len(digits) <= 15)
+    run = parse_run([f"M7,{digits};text"], 7)
+    assert run == ((["text"], int(digits)) if is_right and len(digits) <= 15 else ([], 0))
+
+
+@given(
+    before=st.lists(st.tuples(st.text(), st.none() | st.integers(0, 99)), max_size=5),
+    behind=st.sampled_from(
+        ["", "M", "M1", "M99;", "M8", "M08;x", "M8,;x", "M8,1,2;x", "A3", b"M8;"]
+    ),
+    seq=st.integers(0, 12),
+)
+@example(before=[("a", None), ("b;c", 9), ("", 3)], behind="P", seq=9)
+def test_a_run_is_what_the_parser_says_of_its_frames(
+    before: list[tuple[str, int | None]], behind: Message, seq: int
+) -> None:
+    frames = [write_reliable(n, ack, text) for n, (text, ack) in enumerate(before, seq)]
+    texts, ack = parse_run([*frames, behind, *frames], seq)
+    read = [parse(message) for message in frames]
+    assert texts == [frame.payload for frame in read if isinstance(frame, Reliable)]
+    assert ack == max((frame.ack or 0 for frame in read if isinstance(frame, Reliable)), default=0)
 
 
 @each_kind

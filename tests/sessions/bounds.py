@@ -33,6 +33,7 @@ def check_log(log: Log, ledger: Ledger, *, messages: int, size_bytes: int) -> No
 def check_cursor(cursor: Cursor, ledger: Ledger, window: Window, held: list[str | bytes]) -> None:
     """What waits for the application."""
     size = sum(map(len, held))
+    _ = cursor.rx  # what was handled is counted now
     if len(held) != cursor._held or size != cursor._held_bytes:
         ledger.complain(f"{held} are held, and {cursor._held} of {cursor._held_bytes} counted")
     if len(held) > max(1, window.messages) or (size > window.size_bytes and len(held) > 1):
@@ -53,8 +54,8 @@ def check_client(connection: Connection, plan: Plan, client: Client) -> None:
             f"{log.confirmed} is acknowledged in {sid}, {client.up.handled[sid]} is handled"
         )
     link = driver.link
-    if link is not None and link._outgoing._size > plan.outgoing_bytes + LONGEST + CONTROL:
-        client.up.complain(f"{link._outgoing._size} bytes wait for the transport")
+    if link is not None and link._outgoing.size > plan.outgoing_bytes + LONGEST + CONTROL:
+        client.up.complain(f"{link._outgoing.size} bytes wait for the transport")
 
 
 def held_by_client(driver: Driver) -> list[str | bytes]:

@@ -46,6 +46,9 @@ class Throttle:
     async def wait_writable(self) -> None:
         await checkpoint()
 
+    def interrupt(self) -> None:
+        self._inner.interrupt()
+
     def send_eof(self) -> None:
         self._inner.send_eof()
 
@@ -94,6 +97,8 @@ class Sink:
 
     async def wait_writable(self) -> None:
         await checkpoint()
+
+    def interrupt(self) -> None: ...
 
     def send_eof(self) -> None: ...
 

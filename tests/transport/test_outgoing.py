@@ -8,17 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statews import LinkDropped
-from statews.transport.outgoing import LONG, Outgoing
+from statews.transport.outgoing import HEADER, LONG, Outgoing
 
 from .fakes import Sink
 
 BOUND = 65536
 
 
+def join(texts: list[str]) -> bytes:
+    """Frames of texts, for the tests: each with its length before it."""
+    return b"".join(b"%d:%b" % (len(text), text.encode()) for text in texts)
+
+
 def outgoing(*sizes: int, bound: int = BOUND) -> tuple[Outgoing, Sink]:
     """With a transport that takes so many bytes of what it is handed, one size a time."""
     sink = Sink(sizes)
-    return Outgoing(sink, bound), sink
+    return Outgoing(sink, join, bound), sink
 
 
 def test_the_first_frame_goes_at_once_and_the_rest_goes_in_one_piece() -> None:
@@ -61,7 +66,7 @@ def test_a_transport_may_take_any_part_of_anything(size: int) -> None:
     while not out.flush():
         pass
     assert sink.data == b"".join(frames)
-    assert not out.is_over_bound
+    assert out.size <= out.bound
 
 
 def test_a_long_payload_is_not_copied() -> None:
@@ -109,15 +114,51 @@ def test_a_control_frame_waits_where_there_is_no_room() -> None:
 def test_the_bound_counts_what_waits() -> None:
     out, _ = outgoing(1, 2, bound=5)
     out.put(b"123")
-    assert not out.is_over_bound
+    assert out.size <= out.bound
     out.put(b"4567")
-    assert out.is_over_bound
+    assert out.size > out.bound
     assert not out.flush()  # four are left
-    assert not out.is_over_bound
+    assert out.size <= out.bound
     out.put(b"89")
-    assert out.is_over_bound
+    assert out.size > out.bound
     assert out.flush()
-    assert not out.is_over_bound
+    assert out.size <= out.bound
+
+
+def collect(out: Outgoing, *texts: str) -> None:
+    """As `Wire.write_text`."""
+    out.texts += texts
+    out.size += sum(len(text) + HEADER for text in texts)
+
+
+def test_texts_become_frames_when_they_are_handed_on() -> None:
+    out, sink = outgoing()
+    out.put(b"first")
+    collect(out, "one", "two")
+    assert out.size == 6 + 2 * HEADER
+    assert out.flush()
+    assert sink.pieces == [b"first", b"3:one3:two"]
+    assert (out.texts, out.size) == ([], 0)
+
+
+def test_texts_keep_their_place() -> None:
+    out, sink = outgoing(1, 2)
+    out.put(b"first")
+    collect(out, "one")
+    out.put(b"frame")
+    collect(out, "two")
+    assert out.put_long(b"header", b"payload")  # only a part of what is first was taken
+    collect(out, "three")
+    assert not out.put_now(b"pong")
+    assert sink.data == b"first3:oneframe3:twoheaderpayload5:threepong"
+
+
+def test_texts_that_are_half_taken_count_as_what_is_left() -> None:
+    out, _ = outgoing(1, 2)
+    out.put(b"x")
+    collect(out, "one")
+    assert not out.flush()
+    assert out.size == 3
 
 
 def test_a_flush_of_nothing_is_nothing() -> None:

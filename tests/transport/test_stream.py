@@ -149,6 +149,22 @@ async def test_closing_wakes_whoever_waits(make: Make) -> None:
     other.close()
 
 
+async def test_an_interruption_lets_go_whoever_waits_and_breaks_nothing(make: Make) -> None:
+    one, other = socket_pair(make)
+    fill(one)
+    async with anyio.create_task_group() as group:
+        group.start_soon(one.wait_readable)
+        group.start_soon(one.wait_writable)
+        await anyio.wait_all_tasks_blocked()
+        one.interrupt()
+        one.interrupt()
+    other.send_nowait(b"still here")
+    assert await receive(one) == b"still here"
+    one.close()
+    one.interrupt()
+    other.close()
+
+
 async def test_what_was_sent_before_a_close_still_arrives(make: Make) -> None:
     stream, peer = tcp_pair(make)
     with peer:

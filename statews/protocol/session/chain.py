@@ -13,7 +13,7 @@ from zlib import crc32
 from ..codes import Opcode
 from ..plain import Message
 
-__all__ = ["advance", "start", "step"]
+__all__ = ["advance", "start"]
 
 FACTOR: Final = 1000003
 MASK: Final = 2**32 - 1
@@ -24,13 +24,6 @@ BINARY: Final = crc32(bytes((Opcode.BINARY,)))
 def start(sid: str) -> int:
     """The value before the first message of a session."""
     return crc32(sid.encode())
-
-
-def step(chain: int, message: Message) -> int:
-    """The value after one more message."""
-    if isinstance(message, str):
-        return (chain * FACTOR + crc32(message.encode(), TEXT)) & MASK
-    return (chain * FACTOR + crc32(message, BINARY)) & MASK
 
 
 def advance(chain: int, messages: Iterable[Message]) -> int:

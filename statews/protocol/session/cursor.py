@@ -8,21 +8,28 @@ that comes again on the next one is not delivered again.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from ..envelope import broke_session
 from ..plain import Message
-from .chain import step
+from .chain import advance
 from .log import Window
 
-__all__ = ["ACKNOWLEDGE_AFTER", "Cursor"]
+__all__ = ["ACKNOWLEDGE_AFTER", "SHORT", "Cursor"]
 
 ACKNOWLEDGE_AFTER: Final = 0.2  # seconds that the first message handled waits for company
 SHARE: Final = 4  # a quarter of the window is acknowledged at once
+LATER: Final = 64  # messages that are handled before they are counted
+SHORT: Final = 1024  # bytes of the longest of them
+_NONE: Final[list[Message]] = []  # one for all, and never changed
 
 
 class Cursor:
     """The receiving half of a session.
+
+    To count each message that is handled costs more than to parse it. So once an acknowledgement
+    has its time, short messages are only put into `later`, and are counted together.
 
     Args:
         window: how much the peer may have unhandled here.
@@ -30,31 +37,32 @@ class Cursor:
         is_stored: whether a store has to know first what was handled: see `saved`.
 
     Attributes:
-        rx: the number of the last message handled.
-        chain: the check value of everything up to there.
         arrived: the number of the last message taken in. # rx <= arrived
         expected: the number that the next message on this link must have.
-        safe: the number up to which messages may be acknowledged: those of which a store knows
-            that they were handled, if there is one. # safe <= rx
-        safe_chain: the check value of everything up to there.
         told: the last number acknowledged on this link.
+        has_news: whether `acknowledge` may have something to say.
         wanted: the number whose acknowledgement the peer waits for; it is to have it at once.
         due: when an acknowledgement has to go out alone; infinite if none has.
         window: how much the peer may have unhandled here.
+        later: messages that were handled, and are not counted.
+        limit: so many may be there; beyond, `handled` has to know.
     """
 
     __slots__ = (
+        "_chain",
         "_held",
         "_held_bytes",
         "_is_stored",
+        "_rx",
+        "_safe",
+        "_safe_chain",
         "_unacknowledged_bytes",
         "arrived",
-        "chain",
         "due",
         "expected",
-        "rx",
-        "safe",
-        "safe_chain",
+        "has_news",
+        "later",
+        "limit",
         "told",
         "wanted",
         "window",
@@ -69,25 +77,59 @@ class Cursor:
 
     def start_over(self, chain: int, *, rx: int = 0) -> None:
         """A new session, or one that goes on in this process."""
-        self.rx: int = rx
-        self.chain: int = chain
+        self._rx = self._safe = rx
+        self._chain = self._safe_chain = chain
         self.arrived: int = rx
         self.expected: int = rx + 1
-        self.safe: int = rx
-        self.safe_chain: int = chain
         self.told: int = rx
+        self.has_news: bool = False
         self.wanted: int = 0
         self.due: float = math.inf
+        self.later: list[Message] = _NONE
+        self.limit: int = 0
         self._held = 0
         self._held_bytes = 0
         self._unacknowledged_bytes = 0
 
+    @property
+    def rx(self) -> int:
+        """The number of the last message handled."""
+        self._count()
+        return self._rx
+
+    @property
+    def chain(self) -> int:
+        """The check value of everything up to there."""
+        self._count()
+        return self._chain
+
+    @property
+    def safe(self) -> int:
+        """The number up to which messages may be acknowledged.
+
+        If there is a store, those of which it knows that they were handled. # safe <= rx
+        """
+        self._count()
+        return self._safe
+
+    @property
+    def safe_chain(self) -> int:
+        """The check value of everything up to there."""
+        self._count()
+        return self._safe_chain
+
     def resume(self) -> None:
         """The other end of a new link is told that `safe` is the last one handled."""
-        self.expected = self.safe + 1
         self.told = self.safe
-        self.due = math.inf if self.rx == self.safe else -math.inf
+        self.expected = self.told + 1
+        self.has_news = False
+        self.due = math.inf if self._rx == self.told else -math.inf
         self._unacknowledged_bytes = 0
+
+    def suspend(self) -> None:
+        """The link is lost: nothing is acknowledged for now."""
+        self._count()
+        self.later, self.limit = _NONE, 0
 
     # What comes in.
 
@@ -108,6 +150,18 @@ class Cursor:
         self.arrived, self._held, self._held_bytes = seq, held, held_bytes
         return True
 
+    def take_run(self, texts: Sequence[str]) -> bool:
+        """`take` for the next ones together; False: they have to be looked at one by one."""
+        count = len(texts)
+        held, held_bytes = self._held + count, self._held_bytes + sum(map(len, texts))
+        window = self.window
+        if self.is_behind or held > window.messages or held_bytes > window.size_bytes:
+            return False
+        self.arrived += count
+        self.expected += count
+        self._held, self._held_bytes = held, held_bytes
+        return True
+
     @property
     def is_behind(self) -> bool:
         """Whether this link has not brought all again that an earlier one had."""
@@ -116,6 +170,7 @@ class Cursor:
     @property
     def held_bytes(self) -> int:
         """What has arrived and was not handled; characters, for text."""
+        self._count()
         return self._held_bytes
 
     def skip(self, upto: int) -> tuple[int, int] | None:
@@ -137,50 +192,74 @@ class Cursor:
 
     def handled(self, payload: Message) -> bool:
         """The next message was handled; whether an acknowledgement is due at once, or soon."""
-        self.rx = rx = self.rx + 1
-        self.chain = chain = step(self.chain, payload)
-        size, window = len(payload), self.window
-        self._held -= 1
+        if len(self.later) < self.limit and len(payload) <= SHORT:
+            self.later.append(payload)
+            return False
+        self._count()
+        self._count_all((payload,))
+        return self.due == math.inf or self.is_urgent
+
+    def _count(self) -> None:
+        if self.later:
+            later, self.later = self.later, []
+            self._count_all(later)
+
+    def _count_all(self, payloads: Sequence[Message]) -> None:
+        count, size = len(payloads), sum(map(len, payloads))
+        self._rx += count
+        self._chain = advance(self._chain, payloads)
+        self._held -= count
         self._held_bytes -= size
-        self._unacknowledged_bytes = unacknowledged = self._unacknowledged_bytes + size
+        self._unacknowledged_bytes += size
         if not self._is_stored:
-            self.safe, self.safe_chain = rx, chain
-        # As `is_urgent`, which costs as much as all of this.
-        return (
-            self.due == math.inf
-            or (rx - self.told) * SHARE >= window.messages
-            or unacknowledged * SHARE >= window.size_bytes
-            or self.told < self.wanted <= rx
-        )
+            self._safe, self._safe_chain = self._rx, self._chain
+            self.has_news = True
 
     def passed(self, upto: int, chain: int) -> bool:
         """The application was told that everything up to there is lost. As `handled`."""
-        self.rx, self.chain = upto, chain
+        self._count()
+        self._rx, self._chain = upto, chain
         if not self._is_stored:
-            self.safe, self.safe_chain = upto, chain
+            self.saved(upto, chain)
         return True
 
     def saved(self, rx: int, chain: int) -> None:
         """What was handled up to there may be acknowledged."""
-        self.safe, self.safe_chain = rx, chain
+        self._safe, self._safe_chain = rx, chain
+        self.has_news = True
 
     @property
     def is_urgent(self) -> bool:
         """Whether a quarter of the window is handled and not acknowledged, or the peer waits."""
+        rx, told = self.rx, self.told
         return (
-            (self.rx - self.told) * SHARE >= self.window.messages
+            (rx - told) * SHARE >= self.window.messages
             or self._unacknowledged_bytes * SHARE >= self.window.size_bytes
-            or self.told < self.wanted <= self.rx
+            or told < self.wanted <= rx
         )
+
+    def want(self) -> None:
+        """The peer waits for the acknowledgement of everything that has arrived."""
+        self.wanted, self.limit = self.arrived, 0
+
+    def promise(self, due: float) -> None:
+        """What was handled is acknowledged at that time, with what is handled until then."""
+        self.due = due
+        if not self._is_stored and self.wanted <= self.told:
+            most, most_bytes = self.window.messages, self.window.size_bytes
+            self.limit = min(LATER, most // (2 * SHARE), most_bytes // (2 * SHARE * SHORT))
+            self.later = self.later or []
 
     def acknowledge(self) -> int | None:
         """What the next frame may acknowledge; None if that was said already."""
         self.due = math.inf  # where the store is behind, its next word is waited for
+        self.limit = 0
         # What an earlier link has brought, the peer sends on this one again, and not all at once.
         upto = min(self.safe, self.expected - 1)
+        self.has_news = upto < self._safe
         if upto == self.told:
             return None
         self.told = upto
-        if upto == self.rx:
+        if upto == self._rx:
             self._unacknowledged_bytes = 0
         return upto

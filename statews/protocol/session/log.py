@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ...errors import UsageError
 from ..entry import DROPPED, PLAIN, QUEUED, WRITTEN, Entry
 from ..envelope import broke_session
-from ..outbox import Queue
+from ..outbox import DIRECT, Queue
 from .chain import advance
 
 if TYPE_CHECKING:
@@ -127,6 +127,15 @@ class Log(Queue):
             and self.told >= self.acknowledged
             and self.confirmed >= self._doubtful
         )
+
+    def may_go_directly(self) -> bool:
+        """Whether messages of up to `DIRECT` bytes may be written at once, until `track` tells."""
+        settings, window = self._settings, self.window
+        most = min(settings.messages, window.messages) - 1
+        most_bytes = min(settings.size_bytes, window.size_bytes) - DIRECT
+        self.bear(most, most_bytes)
+        is_within = len(self) <= most and self.size_bytes <= most_bytes
+        return is_within and self.may_go_at_once(DIRECT)
 
     def chain_at(self, seq: int) -> int | None:
         """The check value of everything up to `seq`; None if that is not known (any more)."""

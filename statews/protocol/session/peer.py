@@ -7,6 +7,7 @@ What it sends is in its log, what it receives is counted by its cursor. It outli
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from typing_extensions import assert_never
@@ -23,8 +24,8 @@ from ..envelope import (
     Slot,
     Volatile,
     broke_session,
-    is_number,
     parse,
+    parse_run,
     write_acknowledgement,
     write_answer,
     write_question,
@@ -53,9 +54,9 @@ MOST_VOLATILE: Final = 256  # whose arrival is not known, before the peer is ask
 
 
 class Deliver(Protocol):
-    """Takes in the message with this number."""
+    """Takes in messages whose numbers are in a row, from this one on."""
 
-    def __call__(self, payload: Message, seq: int, /) -> None:
+    def __call__(self, payloads: Sequence[Message], first: int, /) -> None:
         """See the class."""
         ...
 
@@ -130,6 +131,7 @@ class Peer:
     def suspend(self) -> None:
         """The link is lost."""
         self.log.suspend()
+        self.cursor.suspend()
         self.replies = _NO_REPLIES
         self.is_asked = False
         self.suspend_volatile()
@@ -147,30 +149,43 @@ class Peer:
         """Take in frames; whether some of what was sent is settled by them.
 
         Raises:
-            SessionError: one of them is not right. Those before it are taken in.
+            SessionError: one of them is not right. Those just before it may not be taken in.
         """
-        cursor, log = self.cursor, self.log
-        take, deliver, before = cursor.take, sink.deliver, log.acknowledged
-        has_settled, was_behind = False, cursor.is_behind
+        before = self.log.acknowledged
+        has_settled, was_behind = False, self.cursor.is_behind
         while arrived:
-            message = arrived.popleft()
-            # Nearly all frames are like this, and to parse them costs as much as all the rest.
-            if type(message) is str:
-                expected = cursor.expected
-                head, end, payload = message.partition(";")
-                number, comma, ack = head.partition(",")
-                if number == f"M{expected}" and end and (not comma or is_number(ack)):
-                    if comma:
-                        log.acknowledge(int(ack))
-                    if take(expected, payload):
-                        deliver(payload, expected)
-                    continue
-            frame = parse(message)
+            if self._take_run(arrived, sink):
+                continue
+            frame = parse(arrived.popleft())
             if frame is not None:
                 has_settled |= self._take(frame, sink)
         if was_behind:
             self._acknowledge_again()
-        return has_settled or log.acknowledged > before
+        return has_settled or self.log.acknowledged > before
+
+    def _take_run(self, arrived: deque[Message], sink: Sink) -> bool:
+        """Take in the texts that come first; whether one did.
+
+        Nearly all frames are such texts, in a row, and to parse one costs as much as all the rest.
+        """
+        cursor = self.cursor
+        first = cursor.expected
+        texts, ack = parse_run(arrived, first)
+        if not texts:
+            return False
+        self.log.acknowledge(ack)  # before anything is counted: it may raise
+        if len(texts) == len(arrived):
+            arrived.clear()
+        else:
+            for _ in texts:
+                arrived.popleft()
+        if cursor.take_run(texts):
+            sink.deliver(texts, first)
+        else:
+            for number, text in enumerate(texts, first):
+                if cursor.take(number, text):
+                    sink.deliver((text,), number)
+        return True
 
     def _acknowledge_again(self) -> None:
         """What came again may be handled already, and then nothing else would say so."""
@@ -205,7 +220,7 @@ class Peer:
         match frame:
             case Reliable(seq, _, payload):
                 if self.cursor.take(seq, payload):
-                    sink.deliver(payload, seq)
+                    sink.deliver((payload,), seq)
             case Slot(name, _, payload):
                 sink.deliver_unnumbered(payload, name)
             case Volatile(_, payload):
@@ -222,7 +237,7 @@ class Peer:
 
     def _asked_for(self) -> None:
         """Answer with what is handled; what has only arrived is acknowledged as soon as it is."""
-        self.cursor.wanted = self.cursor.arrived
+        self.cursor.want()
         if len(self.replies) < MOST_REPLIES:
             self._reply(write_answer(self.cursor.acknowledge()))
 
@@ -276,12 +291,7 @@ class Peer:
 
     def write_direct(self, message: Message) -> Message:
         """The frame of a message that goes out at once; then `Log.track` it."""
-        log = self.log
-        seq = log.acknowledged + log.written + len(log.texts) + 1
-        cursor = self.cursor
-        if cursor.safe == cursor.told and type(message) is str:  # as below, for nearly all
-            return f"M{seq};{message}"
-        return write_reliable(seq, cursor.acknowledge(), message)
+        return write_reliable(self.log.position + 1, self.cursor.acknowledge(), message)
 
     def write_volatile(self, entry: Entry) -> Message:
         """The frame of a message that is for this link alone."""

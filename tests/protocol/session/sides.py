@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 from statews.policy import AtLimit, Delivery, Outbox
 from statews.protocol.entry import Entry
@@ -24,8 +25,8 @@ class Notes:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def deliver(self, payload: Message, seq: int, /) -> None:
-        self.events.append((payload, seq))
+    def deliver(self, payloads: Sequence[Message], first: int, /) -> None:
+        self.events += [(payload, seq) for seq, payload in enumerate(payloads, first)]
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         self.events.append((payload, slot))

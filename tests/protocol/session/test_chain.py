@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statews.protocol.plain import Message
-from statews.protocol.session.chain import advance, start, step
+from statews.protocol.session.chain import advance, start
 
 messages = st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
 chains = st.integers(0, 2**32 - 1)
@@ -32,7 +32,7 @@ def test_each_message_advances_it_as_the_protocol_says(chain: int, sent: list[Me
     wanted = before = chain
     for message in sent:
         wanted = after(wanted, message)
-        chain = step(chain, message)
+        chain = advance(chain, [message])
     assert chain == wanted
     assert advance(before, sent) == wanted
     assert 0 <= wanted < 2**32

@@ -295,6 +295,134 @@ def test_bytes_of_which_the_store_does_not_know_stay_urgent() -> None:
     assert not cursor.is_urgent
 
 
+@pytest.mark.parametrize(
+    ("window", "limit"),
+    [
+        (WIDE, 64),
+        (Window(messages=511), 63),
+        (Window(messages=8), 1),
+        (Window(messages=7), 0),
+        (Window(size_bytes=8 * 1024), 1),
+        (Window(size_bytes=8 * 1024 - 1), 0),
+    ],
+)
+def test_once_an_acknowledgement_is_promised_messages_are_counted_together(
+    window: Window, limit: int
+) -> None:
+    cursor = make(window)
+    take(cursor, "a", "b", "c")
+    assert cursor.handled("a")
+    assert (cursor.limit, cursor.later) == (0, [])
+    cursor.promise(10.2)
+    assert (cursor.due, cursor.limit) == (10.2, limit)
+    for number in range(limit):
+        take(cursor, "d")
+        assert not cursor.handled("d")
+        assert len(cursor.later) == number + 1
+    cursor.handled("d")
+    assert cursor.later == []
+    assert cursor.rx == limit + 2
+
+
+@both_ways
+def test_what_has_to_be_known_at_once_is_not_put_off(is_stored: bool) -> None:
+    cursor = make(is_stored=is_stored)
+    take(cursor, "a", "b" * 1024, "c" * 1025, "d")
+    cursor.handled("a")
+    cursor.promise(10.2)
+    cursor.handled("b" * 1024)
+    assert len(cursor.later) == (not is_stored)
+    cursor.handled("c" * 1025)
+    assert cursor.later == []
+    cursor.want()
+    assert (cursor.wanted, cursor.limit) == (4, 0)
+    cursor.promise(10.4)
+    assert cursor.limit == 0
+    assert cursor.handled("d")
+
+
+@pytest.mark.parametrize("event", ["suspend", "acknowledge", "start_over"])
+def test_what_was_put_off_is_counted_before_anything_else(event: str) -> None:
+    cursor = make()
+    take(cursor, "a", "b")
+    cursor.handled("a")
+    cursor.promise(10.2)
+    cursor.handled("b")
+    assert cursor.later == ["b"]
+    if event == "suspend":
+        cursor.suspend()
+    elif event == "acknowledge":
+        assert cursor.acknowledge() == 2
+    else:
+        cursor.start_over(5)
+    assert (cursor.later, cursor.limit) == ([], 0)
+    assert cursor.chain == (5 if event == "start_over" else advance(CHAIN, ["a", "b"]))
+
+
+@pytest.mark.parametrize("ask", ["rx", "chain", "safe", "safe_chain", "held_bytes", "is_urgent"])
+def test_who_asks_is_told_of_what_was_put_off(ask: str) -> None:
+    cursors = make(), make()
+    for cursor in cursors:
+        take(cursor, *["a" * 10] * 30)
+        cursor.handled("a" * 10)
+    cursors[1].promise(10.2)
+    for cursor in cursors:
+        for _ in range(20):
+            cursor.handled("a" * 10)
+    assert len(cursors[1].later) == 20
+    assert getattr(cursors[1], ask) == getattr(cursors[0], ask)
+
+
+def test_a_gap_comes_behind_what_was_put_off() -> None:
+    cursor = make()
+    take(cursor, "a", "b")
+    assert cursor.skip(5) == (3, 5)
+    cursor.handled("a")
+    cursor.promise(10.2)
+    cursor.handled("b")
+    assert cursor.passed(5, 99)
+    assert (cursor.rx, cursor.chain, cursor.held_bytes) == (5, 99, 0)
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_there_is_news_where_something_may_be_acknowledged(is_stored: bool) -> None:
+    cursor = make(is_stored=is_stored)
+    take(cursor, "a", "b")
+    assert not cursor.has_news
+    cursor.handled("a")
+    assert cursor.has_news is not is_stored
+    cursor.saved(1, 1)
+    assert cursor.has_news
+    assert cursor.acknowledge() == 1
+    assert not cursor.has_news
+    cursor.saved(2, 2)
+    cursor.resume()
+    assert not cursor.has_news
+
+
+@given(texts=st.lists(st.text(max_size=9), min_size=1, max_size=9), messages=st.integers(1, 9))
+def test_a_run_is_taken_in_like_its_messages_or_left_alone(
+    texts: list[str], messages: int
+) -> None:
+    cursor, other = (make(Window(messages=messages, size_bytes=40)) for _ in range(2))
+    size = sum(map(len, texts))
+    is_within = len(texts) <= messages and size <= 40
+    assert cursor.take_run(texts) == is_within
+    if is_within:
+        take(other, *texts)
+    assert (cursor.arrived, cursor.expected) == (other.arrived, other.expected)
+    assert cursor.held_bytes == other.held_bytes
+
+
+def test_a_run_that_came_before_is_looked_at_one_by_one() -> None:
+    cursor = make()
+    assert cursor.take_run(["a", "b"])
+    cursor.resume()
+    assert not cursor.take_run(["a"])
+    assert take(cursor, "a", "b") == [False, False]
+    assert cursor.take_run(["c"])
+
+
 def test_a_new_link_knows_what_was_handled() -> None:
     cursor = make(Window(size_bytes=4))
     take(cursor, "a")

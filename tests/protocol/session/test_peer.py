@@ -472,6 +472,31 @@ known: tuple[Message, ...] = (
 )
 
 
+def test_of_a_run_that_is_too_long_the_messages_that_fit_are_taken_in() -> None:
+    peer = make_open(window=Window(3))
+    events = refuse(peer, "more than the window allows", *[f"M{n};t" for n in range(1, 6)])
+    assert events == [("t", 1), ("t", 2), ("t", 3)]
+
+
+def test_of_a_run_with_a_false_acknowledgement_nothing_is_taken_in() -> None:
+    peer = make_open()
+    assert refuse(peer, "acknowledged 7", "M1;a", "M2,7;b", "M3;c") == []
+    assert peer.cursor.arrived == 0
+
+
+def test_a_run_may_come_again_and_go_on() -> None:
+    peer = make_open()
+    take(peer, "M1;a", "M2;b")
+    reconnect(peer, 0)
+    assert take(peer, "M1;a", "M2;b", "M3;c") == [("c", 3)]
+    assert take(peer, "M4;d", b"M5;e", "M6;f", "A0", "M7;g") == [
+        ("d", 4),
+        (b"e", 5),
+        ("f", 6),
+        ("g", 7),
+    ]
+
+
 @given(
     arrived=st.lists(st.sampled_from(known) | st.text() | st.binary(), max_size=30),
     is_server=st.booleans(),
