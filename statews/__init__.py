@@ -3,7 +3,8 @@
 import logging as _logging
 
 from .client.changes import Change, Changes, Snapshot
-from .client.connection import Connection, connect
+from .client.connect import connect
+from .client.connection import Connection
 from .client.events import Events
 from .client.receipts import Receipt
 from .client.resume import OnMissing, Resume

@@ -59,6 +59,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "statews/client/driver.py": LIFE,
     "statews/client/retries.py": LIFE,
     "statews/protocol/backoff.py": ("tests/protocol/test_backoff.py",),
+    "statews/protocol/burst.py": ("tests/protocol/test_bursts.py",),
     "statews/protocol/entry.py": ("tests/protocol/test_outbox.py",),
     "statews/protocol/envelope.py": ("tests/protocol/test_envelope.py",),
     "statews/protocol/fence.py": ("tests/protocol/test_fence.py",),

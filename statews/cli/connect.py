@@ -8,7 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from functools import partial
 from typing import Final
 
-from ..client.connection import connect
+from ..client.connect import connect
 from ..errors import UsageError
 from ..policy import Backoff, Policy, Timeouts
 from ..transport.proxy import FROM_ENVIRONMENT

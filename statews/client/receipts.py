@@ -11,9 +11,9 @@ from ..errors import DeliveryError
 from ..protocol.entry import ReceiptState
 
 if TYPE_CHECKING:
+    from ..protocol.burst import Burst
     from ..protocol.entry import Entry
     from ..protocol.frames import Message
-    from ..protocol.outbox import Burst
 
 __all__ = ["Receipt"]
 

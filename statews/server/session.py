@@ -5,20 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from anyio import Event as Signal
-from anyio import current_time
-from anyio.lowlevel import checkpoint
-
-from ..errors import BusyError, ConnectionClosed, OutboxFullError, StatewsError, UsageError
-from ..lifecycle import SessionState, fire_session
-from ..policy import AtLimit
+from ..errors import BusyError, ConnectionClosed
+from ..lifecycle import fire_session
 from ..protocol.codes import CloseCode
-from ..protocol.entry import Entry, Terms
-from ..protocol.envelope import is_slot
-from ..protocol.outbox import DIRECT
+from ..protocol.entry import Entry
 from ..protocol.sync import Gap
 from .attachment import Attachment
 from .inbox import Inbox
+from .sending import Sending
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,7 +23,6 @@ if TYPE_CHECKING:
     from ..protocol.admission import Hint
     from ..protocol.frames import Message
     from ..protocol.session import Credentials, Hello, Peer
-    from ..transport.conversation import Conversation
     from ..transport.link import Link
     from .inbox import Event
     from .journal import Journal
@@ -53,55 +46,35 @@ class Mark(NamedTuple):
     chain: int
 
 
-class Session:
+class Session(Sending):
     """One client, across links. The handler of `serve` gets it, and others may send to it.
 
     One task at a time may receive; any number may send.
 
     Attributes:
-        id: public, and the same for as long as the session lasts.
-        state: whether a link of the client is up, or why none will be.
         credentials: what the client resumes it with.
-        peer: this side of it.
-        direct: where to write texts to at once; None: a message has to be looked at.
         links: how many there were; what an older one still says is not heard.
-        counted_bytes: what its log holds, as far as the server has counted.
         kept_upto: the number of the last message when the server last looked.
         context: yours, for whatever belongs to the session in this process.
     """
 
     __slots__ = (
         "__weakref__",
-        "_attachment",
         "_durable",
         "_inbox",
-        "_journal",
-        "_room",
         "context",
-        "counted_bytes",
         "credentials",
-        "direct",
-        "id",
         "kept_upto",
         "links",
-        "peer",
-        "state",
     )
 
     def __init__(self, sid: str, credentials: Credentials, peer: Peer, journal: Journal) -> None:
-        self.id: str = sid
-        self.state: SessionState = SessionState.DETACHED
+        super().__init__(sid, peer, journal)
         self.credentials: Credentials = credentials
-        self.peer: Peer = peer
         self.links: int = 0
         self.context: object = None
-        self.counted_bytes: int = 0
         self.kept_upto: int = 0
-        self._journal = journal
         self._inbox = Inbox(peer.cursor)
-        self._attachment: Attachment | None = None  # while a link is up
-        self.direct: Conversation | None = None
-        self._room: Signal | None = None
         self._durable = 0
 
     def __repr__(self) -> str:
@@ -120,11 +93,6 @@ class Session:
     def is_on(self, link: Link) -> bool:
         """Whether that link is the one."""
         return self._attachment is not None and self._attachment.link is link
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no link will come any more."""
-        return self.state in (SessionState.EXPIRED, SessionState.ENDED)
 
     # What comes in.
 
@@ -196,7 +164,7 @@ class Session:
             StoreError: the store cannot keep that.
         """
         if self._inbox.handle_last() is not None:
-            await self._journal.save(self)
+            await self._save()
             self.saved()
 
     async def transact(self, effect: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -251,169 +219,6 @@ class Session:
     def position(self) -> int:
         """The number of the last message handled: with `id` it names a message for good."""
         return self.peer.cursor.rx
-
-    # What goes out.
-
-    @property
-    def sent(self) -> int:
-        """The number of the last message that was sent; the next one has the next."""
-        return self.peer.log.last
-
-    async def send(self, message: Message) -> None:
-        """Send one message: at once if the client is there, and when it is back if it is not.
-
-        Returns when the message is in the log, and stored if there is a store. At the log's
-        limits it waits for the client, or what else `SessionLimits.at_limit` says.
-
-        Raises:
-            UsageError: not a message.
-            OutboxFullError: the log is at its limit, and `AtLimit.RAISE` says what then.
-            ConnectionClosed: the session is over.
-            StoreError: the message could not be stored; it is sent if this process lives.
-
-        Cancellation: the message is in the log whole, or not at all.
-        """
-        direct, entry = self.direct, None
-        if direct is None:
-            entry = Entry(message)
-            await self._wait_place(entry.size)
-            direct = self.direct  # there may have been a wait
-        if (
-            direct is None
-            or type(message) is not str
-            or len(message) > DIRECT
-            or not message.isascii()
-        ):
-            await self._send_entry(entry or Entry(message))
-            return
-        try:
-            is_full = direct.write_text(message)
-        except StatewsError:  # it is over, and the session has not been told yet
-            await self._send_entry(Entry(message))
-            return
-        log = self.peer.log
-        if log.burst is None:
-            log.begin_burst()
-        if log.track_text(message):
-            self.direct = None
-        if is_full:
-            await direct.wait_room()
-
-    async def _send_entry(self, entry: Entry) -> None:
-        if not self._write(entry):
-            await self._wait_place(entry.size)
-            if not self._write(entry):  # there may have been a wait
-                await self._queue(entry)
-                return
-        if self._attachment is not None:
-            await self._attachment.wait_room()
-
-    def _write(self, entry: Entry) -> bool:
-        """Write a message at once, if nothing stands before it; whether it was."""
-        attachment = self._attachment
-        if attachment is None or self._journal.is_durable:
-            return False
-        return attachment.write(entry)
-
-    async def _queue(self, entry: Entry) -> None:
-        """Put a message behind the others, and into the store if there is one."""
-        journal = self._journal
-        if not (journal.is_durable or self._attachment is None) and self.peer.log.put_behind(
-            entry
-        ):
-            return
-        self._put(entry)
-        if journal.is_durable:
-            await journal.save(self)
-        if self._attachment is None:
-            await checkpoint()  # nothing holds back whoever sends to a client that is away
-        else:
-            self._attachment.refill()
-            await self._attachment.wait_room()
-
-    async def _wait_place(self, size: int) -> None:
-        """Return when so much more may be in the log, or will drive something else out of it."""
-        log, journal = self.peer.log, self._journal
-        self._check_alive()
-        while not log.has_room(size) and self._attachment is not None:
-            if journal.at_limit is AtLimit.RAISE:
-                raise OutboxFullError(f"the log of session {self.id} is at its limit")
-            if journal.at_limit is AtLimit.DROP_OLDEST:
-                break
-            await self._wait_room()
-            self._check_alive()
-
-    def put(self, message: Message) -> None:
-        """Send without waiting: at the limits the oldest message is dropped, and the gap reported.
-
-        Raises:
-            UsageError: not a message.
-            ConnectionClosed: the session is over.
-        """
-        self._check_alive()
-        self._put(Entry(message))
-        if self._attachment is not None:
-            self._attachment.refill()
-
-    def _put(self, entry: Entry) -> None:
-        log, journal = self.peer.log, self._journal
-        if journal.is_durable:
-            entry.terms = Terms(number=log.last + 1)
-        log.put(entry, current_time())
-        journal.add(self, entry)
-
-    def send_volatile(self, message: Message) -> bool:
-        """Send what is of use at this very moment only; whether it was written.
-
-        Raises:
-            UsageError: not a message.
-        """
-        entry = Entry(message)
-        return self._attachment is not None and self._attachment.write_volatile(entry)
-
-    def set(self, slot: str, message: Message) -> None:
-        """Have the client get the latest value of a slot; older ones that were not sent are not.
-
-        The newest is sent again after each resumption. It lives as long as this process.
-
-        Raises:
-            UsageError: the slot's name has blanks, commas or semicolons, or over 64 characters;
-                or there are too many slots.
-            ConnectionClosed: the session is over.
-        """
-        self._check_alive()
-        if not is_slot(slot):
-            raise UsageError(f"a slot is named by 1 to 64 ASCII characters, got {slot!r:.100}")
-        if not self.peer.set_slot(slot, Entry(message).message):
-            raise UsageError("a session has at most 1024 slots")
-        if self._attachment is not None:
-            self._attachment.refill()
-
-    async def flush(self) -> None:
-        """Return when the client has handled everything that was sent before.
-
-        Raises:
-            ConnectionClosed: the session is over.
-        """
-        upto = self.peer.log.last
-        while self.peer.log.acknowledged < upto:
-            self._check_alive()
-            await self._wait_room()
-
-    async def _wait_room(self) -> None:
-        if self._attachment is not None:
-            self._attachment.hurry()
-        self._room = room = self._room or Signal()
-        await room.wait()
-
-    def _wake(self) -> None:
-        if self._room is not None:
-            self._room.set()
-            self._room = None
-
-    def _check_alive(self) -> None:
-        if self.is_over:
-            raise ConnectionClosed(f"the session is over: {self.state}")
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """End the session, by intent: both sides forget it. Calling it again is fine."""
@@ -484,6 +289,12 @@ class Session:
     def changed(self) -> None:
         """Something of it is to be stored, and nobody waits for that."""
         self._journal.note(self)
+
+    async def _save(self) -> None:
+        await self._journal.save(self)
+
+    def _added(self, entry: Entry) -> None:
+        self._journal.add(self, entry)
 
     def settled(self) -> None:
         """Some of what was sent need not be kept any more."""

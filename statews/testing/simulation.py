@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio import current_time
 
-from ..client.connection import connect
+from ..client.connect import connect
 from ..errors import ConnectionFailed, StatewsError
 from ..lifecycle import MACHINE, State
 from ..policy import Backoff, Heartbeat, Policy, Timeouts

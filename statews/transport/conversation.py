@@ -144,6 +144,8 @@ class Conversation:
         except StatewsError:
             return False  # whoever serves the link learns of it
         link.has_backlog = peer.has_frames
+        if link.has_backlog:
+            link.take_back()  # the application may be busy, and what makes room be here
         return has_written
 
     def _write_replies(self) -> None:

@@ -21,6 +21,7 @@ from anyio.lowlevel import checkpoint
 from ..errors import BusyError, LinkClosed, LinkDropped, PeerSilent, StatewsError
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Side
+from .eventloop import make_signal
 from .stream import receive
 from .wire import LinkState, Wire
 
@@ -123,7 +124,7 @@ class Link(Wire):
                 finally:
                     self._attend()
             else:
-                self._arrived = Event()
+                self._arrived = make_signal()
                 if self._reader is Reader.NOBODY:
                     self._nap.cancel()  # time and changes may bring something as well: no CALLER
                 try:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..policy import Policy
     from ..protocol.frames import Message
     from ..protocol.handshake import Opened
+    from .eventloop import Signal
     from .stream import ByteStream
     from .traffic import Inbox, Traffic
 
@@ -116,7 +117,7 @@ class Wire:
         self._inbox_limit = policy.limits.inbox_bytes
         self._nap = CancelScope()  # cancelled to call the owner
         self._attended_until = -math.inf
-        self._arrived: Event | None = None  # a caller waits for what the owner reads
+        self._arrived: Signal | None = None  # a caller waits for what the owner reads
         self._over: Event | None = None  # the owner waits for what a caller reads
         if opened.rest:
             self._take(opened.rest)
@@ -190,6 +191,11 @@ class Wire:
         """Have the owner read: a caller may have left it to others, and something is awaited."""
         self._attended_until = -math.inf
         self._nap.cancel()
+
+    def take_back(self) -> None:
+        """Have the owner read, if that is left to callers for now."""
+        if self._attended_until > -math.inf:
+            self.call_owner()
 
     # What comes in.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from statews.policy import Delivery, Outbox
+from statews.protocol.burst import Burst
 from statews.protocol.entry import Entry, ReceiptState, Terms
-from statews.protocol.outbox import Burst, Queue
+from statews.protocol.outbox import Queue
 
 
 def burst_of(queue: Queue, *texts: str) -> tuple[Burst, int]:

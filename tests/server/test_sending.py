@@ -243,3 +243,26 @@ async def test_a_session_is_ended_with_the_code_and_reason_that_are_given() -> N
         error = await speaker.ending()
         assert (error.code, error.reason) == (4321, "because")
         assert not server.sessions
+
+
+async def test_what_others_put_goes_out_while_the_handler_is_busy() -> None:
+    """It has just read the link itself, and acknowledgements make room for what waits."""
+    busy = anyio.Event()
+
+    async def handle(session: Session) -> None:
+        for _ in range(3):
+            await session.receive()
+        busy.set()
+        await anyio.sleep_forever()
+
+    async with serve(handle) as server, connect(session=Resume(window=Window(8))) as client:
+        session = only(server)
+        for number in range(3):
+            await client.send(f"{number}")
+            await anyio.sleep(SOON)
+        assert busy.is_set()
+        began = anyio.current_time()
+        for number in range(100):
+            session.put(f"{number}")
+            assert await client.receive() == f"{number}"
+        assert anyio.current_time() < began + 0.5

@@ -12,7 +12,7 @@ import pytest
 from statews import Backoff, Policy, State
 from statews.cli import main
 from statews.client.changes import Change, Snapshot
-from statews.client.connection import connect
+from statews.client.connect import connect
 from statews.testing.faults import Ending
 from statews.testing.network import Dial, Network
 from statews.testing.simulation import (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import Event
 
-from ...client.connection import connect
+from ...client.connect import connect
 from ...lifecycle import State
 from ...store import SQLiteStore
 from ..backend import run

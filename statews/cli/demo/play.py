@@ -11,7 +11,8 @@ from typing import Final, Protocol
 import anyio
 from anyio import current_time
 
-from ...client.connection import Connection, connect
+from ...client.connect import connect
+from ...client.connection import Connection
 from ...errors import StatewsError
 from ...lifecycle import State
 from ...testing import FaultProxy, Verdict

@@ -197,6 +197,7 @@ class Cursor:
             return False
         self._count()
         self._count_all((payload,))
+        self._limit_later()
         return self.due == math.inf or self.is_urgent
 
     def _count(self) -> None:
@@ -245,10 +246,17 @@ class Cursor:
     def promise(self, due: float) -> None:
         """What was handled is acknowledged at that time, with what is handled until then."""
         self.due = due
-        if not self._is_stored and self.wanted <= self.told:
-            most, most_bytes = self.window.messages, self.window.size_bytes
-            self.limit = min(LATER, most // (2 * SHARE), most_bytes // (2 * SHARE * SHORT))
-            self.later = self.later or []
+        self.later = self.later or []
+        self._limit_later()
+
+    def _limit_later(self) -> None:
+        """See to it that nothing urgent is noticed too late."""
+        if self._is_stored or self.due == math.inf or self.later is _NONE:
+            return
+        most, most_bytes = self.window.messages, self.window.size_bytes
+        self.limit = min(LATER, most // (2 * SHARE), most_bytes // (2 * SHARE * SHORT))
+        if self._rx < self.wanted:
+            self.limit = min(self.limit, self.wanted - self._rx - 1)
 
     def acknowledge(self) -> int | None:
         """What the next frame may acknowledge; None if that was said already."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from statews.errors import SessionError
@@ -341,6 +341,18 @@ def test_what_has_to_be_known_at_once_is_not_put_off(is_stored: bool) -> None:
     assert cursor.handled("d")
 
 
+def test_the_number_that_the_peer_waits_for_is_not_put_off() -> None:
+    cursor = make()
+    take(cursor, *["a"] * 100)
+    cursor.want()
+    cursor.handled("a")
+    cursor.promise(10.2)
+    assert cursor.limit == 64
+    urgent = [cursor.handled("a") for _ in range(99)]
+    assert urgent == [False] * 98 + [True]
+    assert cursor.later == []
+
+
 @pytest.mark.parametrize("event", ["suspend", "acknowledge", "start_over"])
 def test_what_was_put_off_is_counted_before_anything_else(event: str) -> None:
     cursor = make()
@@ -390,7 +402,7 @@ def test_there_is_news_where_something_may_be_acknowledged(is_stored: bool) -> N
     take(cursor, "a", "b")
     assert not cursor.has_news
     cursor.handled("a")
-    assert cursor.has_news is not is_stored
+    assert bool(cursor.has_news) == (not is_stored)
     cursor.saved(1, 1)
     assert cursor.has_news
     assert cursor.acknowledge() == 1
@@ -400,11 +412,25 @@ def test_there_is_news_where_something_may_be_acknowledged(is_stored: bool) -> N
     assert not cursor.has_news
 
 
+def test_what_this_link_has_not_brought_again_stays_news() -> None:
+    cursor = make()
+    take(cursor, "a", "b")
+    cursor.resume()
+    cursor.handled("a")
+    cursor.handled("b")
+    assert cursor.acknowledge() is None
+    assert cursor.has_news
+    take(cursor, "a", "b")
+    assert cursor.acknowledge() == 2
+    assert not cursor.has_news
+
+
 @given(texts=st.lists(st.text(max_size=9), min_size=1, max_size=9), messages=st.integers(1, 9))
+@example(texts=["a" * 20, "b" * 20], messages=2)
 def test_a_run_is_taken_in_like_its_messages_or_left_alone(
     texts: list[str], messages: int
 ) -> None:
-    cursor, other = (make(Window(messages=messages, size_bytes=40)) for _ in range(2))
+    cursor, other = (make(Window(messages=messages, size_bytes=40), rx=7) for _ in range(2))
     size = sum(map(len, texts))
     is_within = len(texts) <= messages and size <= 40
     assert cursor.take_run(texts) == is_within

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from statews.errors import UsageError
 from statews.protocol.entry import ReceiptState, Terms
+from statews.protocol.outbox import DIRECT
 from statews.protocol.plain import Message
 from statews.protocol.session import Log, Window
 from statews.protocol.session.chain import advance
@@ -67,6 +68,71 @@ def test_what_was_written_past_the_queue_counts_as_well(is_server: bool) -> None
     assert write(log) == [(3, "cc")]
     log.acknowledge(2)
     assert write(log) == [(4, "d")]
+
+
+def track_until_told(log: Log, text: str) -> int:
+    """How many texts are written before the log says that this is all."""
+    count = 1
+    if log.burst is None:
+        log.begin_burst()
+    while not log.track_text(text):
+        count += 1
+    return count
+
+
+@both_ways
+@pytest.mark.parametrize(("kept", "window"), [(7, 100), (100, 7), (7, 7), (1, 9)])
+def test_texts_go_directly_up_to_the_messages_of_both_limits(
+    is_server: bool, kept: int, window: int
+) -> None:
+    log = make(
+        messages=kept, size_bytes=10**6, window=Window(messages=window), is_server=is_server
+    )
+    assert log.may_go_directly()
+    assert track_until_told(log, "a") == min(kept, window)
+    assert not log.may_go_directly()
+    log.acknowledge(1)
+    assert log.may_go_directly()
+    assert track_until_told(log, "a") == 1
+
+
+@both_ways
+@pytest.mark.parametrize(("kept", "window"), [(5, 100), (100, 5), (5, 5)])
+def test_texts_go_directly_up_to_the_bytes_of_both_limits(
+    is_server: bool, kept: int, window: int
+) -> None:
+    log = make(
+        size_bytes=DIRECT + kept, window=Window(size_bytes=DIRECT + window), is_server=is_server
+    )
+    assert log.may_go_directly()
+    assert track_until_told(log, "a") == 6
+    assert not log.may_go_directly()
+    log.acknowledge(1)
+    assert log.may_go_directly()
+
+
+def test_of_the_messages_before_texts_each_counts() -> None:
+    log = make(messages=4, size_bytes=10**6)
+    track(log, "a", "b")
+    assert log.may_go_directly()
+    assert track_until_told(log, "c") == 2
+
+
+@pytest.mark.parametrize("in_the_way", ["waiting", "too much", "too long", "gap"])
+def test_nothing_goes_directly_past_what_has_to_be_looked_at(in_the_way: str) -> None:
+    log = make(messages=2, size_bytes=DIRECT if in_the_way != "too long" else DIRECT - 1)
+    assert log.may_go_directly() == (in_the_way != "too long")
+    match in_the_way:
+        case "waiting":
+            put(log, "a")
+        case "too much":
+            track(log, "a", "b")
+        case "gap":
+            log.go_on(3, CHAIN, confirmed=0)
+            log.told = 0
+        case _:
+            pass
+    assert not log.may_go_directly()
 
 
 def test_what_expired_while_it_waited_is_not_on_its_way() -> None:

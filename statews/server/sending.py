@@ -1,0 +1,233 @@
+"""What a server sends in a session: at once while the client is there, else when it is back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from anyio import Event as Signal
+from anyio import current_time
+from anyio.lowlevel import checkpoint
+
+from ..errors import ConnectionClosed, OutboxFullError, StatewsError, UsageError
+from ..lifecycle import SessionState
+from ..policy import AtLimit
+from ..protocol.entry import Entry, Terms
+from ..protocol.envelope import is_slot
+from ..protocol.outbox import DIRECT
+
+if TYPE_CHECKING:
+    from ..protocol.frames import Message
+    from ..protocol.session import Peer
+    from ..transport.conversation import Conversation
+    from .attachment import Attachment
+    from .journal import Journal
+
+__all__ = ["Sending"]
+
+
+class Sending(ABC):
+    """The part of a `Session` that sends. Any number of tasks may.
+
+    Attributes:
+        id: public, and the same for as long as the session lasts.
+        state: whether a link of the client is up, or why none will be.
+        peer: this side of it.
+        direct: where to write texts to at once; None: a message has to be looked at.
+        counted_bytes: what its log holds, as far as the server has counted.
+    """
+
+    __slots__ = (
+        "_attachment",
+        "_journal",
+        "_room",
+        "counted_bytes",
+        "direct",
+        "id",
+        "peer",
+        "state",
+    )
+
+    def __init__(self, sid: str, peer: Peer, journal: Journal) -> None:
+        self.id: str = sid
+        self.state: SessionState = SessionState.DETACHED
+        self.peer: Peer = peer
+        self.direct: Conversation | None = None
+        self.counted_bytes: int = 0
+        self._journal = journal
+        self._attachment: Attachment | None = None  # while a link is up
+        self._room: Signal | None = None
+
+    @abstractmethod
+    async def _save(self) -> None:
+        """Return when everything of it is stored, if there is a store. Raises StoreError."""
+
+    @abstractmethod
+    def _added(self, entry: Entry) -> None:
+        """A message is in the log."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no link will come any more."""
+        return self.state in (SessionState.EXPIRED, SessionState.ENDED)
+
+    @property
+    def sent(self) -> int:
+        """The number of the last message that was sent; the next one has the next."""
+        return self.peer.log.last
+
+    async def send(self, message: Message) -> None:
+        """Send one message: at once if the client is there, and when it is back if it is not.
+
+        Returns when the message is in the log, and stored if there is a store. At the log's
+        limits it waits for the client, or what else `SessionLimits.at_limit` says.
+
+        Raises:
+            UsageError: not a message.
+            OutboxFullError: the log is at its limit, and `AtLimit.RAISE` says what then.
+            ConnectionClosed: the session is over.
+            StoreError: the message could not be stored; it is sent if this process lives.
+
+        Cancellation: the message is in the log whole, or not at all.
+        """
+        direct, entry = self.direct, None
+        if direct is None:
+            entry = Entry(message)
+            await self._wait_place(entry.size)
+            direct = self.direct  # there may have been a wait
+        if (
+            direct is None
+            or type(message) is not str
+            or len(message) > DIRECT
+            or not message.isascii()
+        ):
+            await self._send_entry(entry or Entry(message))
+            return
+        try:
+            is_full = direct.write_text(message)
+        except StatewsError:  # it is over, and the session has not been told yet
+            await self._send_entry(Entry(message))
+            return
+        log = self.peer.log
+        if log.burst is None:
+            log.begin_burst()
+        if log.track_text(message):
+            self.direct = None
+        if is_full:
+            await direct.wait_room()
+
+    async def _send_entry(self, entry: Entry) -> None:
+        if not self._write(entry):
+            await self._wait_place(entry.size)
+            if not self._write(entry):  # there may have been a wait
+                await self._queue(entry)
+                return
+        if self._attachment is not None:
+            await self._attachment.wait_room()
+
+    def _write(self, entry: Entry) -> bool:
+        """Write a message at once, if nothing stands before it; whether it was."""
+        attachment = self._attachment
+        if attachment is None or self._journal.is_durable:
+            return False
+        return attachment.write(entry)
+
+    async def _queue(self, entry: Entry) -> None:
+        """Put a message behind the others, and into the store if there is one."""
+        journal = self._journal
+        if not (journal.is_durable or self._attachment is None) and self.peer.log.put_behind(
+            entry
+        ):
+            return
+        self._put(entry)
+        if journal.is_durable:
+            await self._save()
+        if self._attachment is None:
+            await checkpoint()  # nothing holds back whoever sends to a client that is away
+        else:
+            self._attachment.refill()
+            await self._attachment.wait_room()
+
+    async def _wait_place(self, size: int) -> None:
+        """Return when so much more may be in the log, or will drive something else out of it."""
+        log, journal = self.peer.log, self._journal
+        self._check_alive()
+        while not log.has_room(size) and self._attachment is not None:
+            if journal.at_limit is AtLimit.RAISE:
+                raise OutboxFullError(f"the log of session {self.id} is at its limit")
+            if journal.at_limit is AtLimit.DROP_OLDEST:
+                break
+            await self._wait_room()
+            self._check_alive()
+
+    def put(self, message: Message) -> None:
+        """Send without waiting: at the limits the oldest message is dropped, and the gap reported.
+
+        Raises:
+            UsageError: not a message.
+            ConnectionClosed: the session is over.
+        """
+        self._check_alive()
+        self._put(Entry(message))
+        if self._attachment is not None:
+            self._attachment.refill()
+
+    def _put(self, entry: Entry) -> None:
+        log, journal = self.peer.log, self._journal
+        if journal.is_durable:
+            entry.terms = Terms(number=log.last + 1)
+        log.put(entry, current_time())
+        self._added(entry)
+
+    def send_volatile(self, message: Message) -> bool:
+        """Send what is of use at this very moment only; whether it was written.
+
+        Raises:
+            UsageError: not a message.
+        """
+        entry = Entry(message)
+        return self._attachment is not None and self._attachment.write_volatile(entry)
+
+    def set(self, slot: str, message: Message) -> None:
+        """Have the client get the latest value of a slot; older ones that were not sent are not.
+
+        The newest is sent again after each resumption. It lives as long as this process.
+
+        Raises:
+            UsageError: the slot's name has blanks, commas or semicolons, or over 64 characters;
+                or there are too many slots.
+            ConnectionClosed: the session is over.
+        """
+        self._check_alive()
+        if not is_slot(slot):
+            raise UsageError(f"a slot is named by 1 to 64 ASCII characters, got {slot!r:.100}")
+        if not self.peer.set_slot(slot, Entry(message).message):
+            raise UsageError("a session has at most 1024 slots")
+        if self._attachment is not None:
+            self._attachment.refill()
+
+    async def flush(self) -> None:
+        """Return when the client has handled everything that was sent before.
+
+        Raises:
+            ConnectionClosed: the session is over.
+        """
+        upto = self.peer.log.last
+        while self.peer.log.acknowledged < upto:
+            self._check_alive()
+            await self._wait_room()
+
+    async def _wait_room(self) -> None:
+        if self._attachment is not None:
+            self._attachment.hurry()
+        self._room = room = self._room or Signal()
+        await room.wait()
+
+    def _wake(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    def _check_alive(self) -> None:
+        if self.is_over:
+            raise ConnectionClosed(f"the session is over: {self.state}")
