@@ -217,6 +217,17 @@ class Sending(ABC):
             self._check_alive()
             await self._wait_room()
 
+    # The link comes and goes.
+
+    def _put_on(self, attachment: Attachment) -> None:
+        """A link is up: what waits goes out by it."""
+        self._attachment = attachment
+        attachment.start()
+
+    def _take_off(self) -> None:
+        """It is gone."""
+        self._attachment = self.direct = None
+
     async def _wait_room(self) -> None:
         if self._attachment is not None:
             self._attachment.hurry()

@@ -232,8 +232,7 @@ class Session(Sending):
         """A link of the client's is up; it takes the place of the one before."""
         fire_session(self, "attached")
         self.peer.resume(hello.position, hello.window)
-        self._attachment = Attachment(self, link, self._journal.arriving)
-        self._attachment.start()
+        self._put_on(Attachment(self, link, self._journal.arriving))
 
     def make_way(self) -> None:
         """A newer link of the client's is coming."""
@@ -245,7 +244,7 @@ class Session(Sending):
         """The link is lost."""
         if self._attachment is not None:
             self._attachment.part()
-            self._attachment = self.direct = None
+            self._take_off()
             self.peer.suspend()
             if not self.is_over:
                 fire_session(self, "lost")
