@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from anyio import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ..protocol.frames import Encoder
     from .stream import ByteStream
 
 __all__ = ["HEADER", "LONG", "Outgoing"]
 
 HEADER: Final = 8  # bytes, about, of the frames of texts that are not made yet
+_NO_TEXTS: Final[list[str]] = []  # one for all that have not sent yet, and never changed
 LONG: Final = 16384  # bytes; a longer piece is not copied to stand beside others
 
 
@@ -28,7 +28,7 @@ class Outgoing:
 
     Args:
         stream: where the bytes go.
-        encode: makes frames of ASCII texts.
+        encoder: makes frames of the texts.
         bound: see below.
 
     Its methods raise `LinkDropped` when the transport breaks.
@@ -40,15 +40,22 @@ class Outgoing:
         bound: whoever sends should wait above so many.
     """
 
-    __slots__ = ("_drained", "_encode", "_pieces", "_stream", "bound", "is_fresh", "size", "texts")
+    __slots__ = (
+        "_drained",
+        "_encoder",
+        "_pieces",
+        "_stream",
+        "bound",
+        "is_fresh",
+        "size",
+        "texts",
+    )
 
-    def __init__(
-        self, stream: ByteStream, encode: Callable[[list[str]], bytes], bound: int
-    ) -> None:
+    def __init__(self, stream: ByteStream, encoder: Encoder, bound: int) -> None:
         self._stream = stream
-        self._encode = encode
+        self._encoder = encoder
         self._pieces: list[bytes | memoryview] = []  # the first may be the rest of a frame
-        self.texts: list[str] = []
+        self.texts: list[str] = _NO_TEXTS
         self._drained: Event | None = None
         self.is_fresh: bool = True
         self.size: int = 0
@@ -56,7 +63,7 @@ class Outgoing:
 
     def _make_frames(self) -> None:
         if self.texts:
-            self._pieces.append(self._encode(self.texts))
+            self._pieces.append(self._encoder.texts(self.texts))
             self.texts = []
             self.size = sum(map(len, self._pieces))
 
@@ -68,6 +75,7 @@ class Outgoing:
         """Send a frame, or collect it; whether the owner has to take a turn for it."""
         if self.is_fresh and not self._pieces:
             self.is_fresh = False
+            self.texts = self.texts or []
             taken = self._stream.send_nowait(frame)
             if taken == len(frame):
                 return False
@@ -86,6 +94,7 @@ class Outgoing:
     def put_now(self, frame: bytes) -> bool:
         """`put` for a control frame: what was collected goes out before it, at once."""
         self.is_fresh = self.flush()
+        self.texts = self.texts or []
         return self.put(frame)
 
     def flush(self) -> bool:

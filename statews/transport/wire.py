@@ -105,7 +105,7 @@ class Wire:
         self._side = opened.side
         self._decoder = opened.decoder
         self._encoder = opened.encoder
-        self._outgoing = Outgoing(stream, opened.encoder.texts, policy.limits.outgoing_bytes)
+        self._outgoing = Outgoing(stream, opened.encoder, policy.limits.outgoing_bytes)
         self.clock: Callable[[], float] = loop_clock()
         self._liveness = Liveness(policy.heartbeat, now=self.clock(), awake=awake_time())
         self._ping = b""

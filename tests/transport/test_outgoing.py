@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statews import LinkDropped
+from statews.protocol.frames import Encoder
 from statews.transport.outgoing import HEADER, LONG, Outgoing
 
 from .fakes import Sink
@@ -15,15 +16,20 @@ from .fakes import Sink
 BOUND = 65536
 
 
-def join(texts: list[str]) -> bytes:
-    """Frames of texts, for the tests: each with its length before it."""
-    return b"".join(b"%d:%b" % (len(text), text.encode()) for text in texts)
+class Lengths(Encoder):
+    """Frames that can be read here: texts with their length before them."""
+
+    def __init__(self) -> None:
+        super().__init__(entropy=None)
+
+    def texts(self, texts: list[str]) -> bytes:
+        return b"".join(b"%d:%b" % (len(text), text.encode()) for text in texts)
 
 
 def outgoing(*sizes: int, bound: int = BOUND) -> tuple[Outgoing, Sink]:
     """With a transport that takes so many bytes of what it is handed, one size a time."""
     sink = Sink(sizes)
-    return Outgoing(sink, join, bound), sink
+    return Outgoing(sink, Lengths(), bound), sink
 
 
 def test_the_first_frame_goes_at_once_and_the_rest_goes_in_one_piece() -> None:
@@ -159,6 +165,21 @@ def test_texts_that_are_half_taken_count_as_what_is_left() -> None:
     collect(out, "one")
     assert not out.flush()
     assert out.size == 3
+
+
+@pytest.mark.parametrize("begin", ["put", "put_now", "put_long and put_now"])
+def test_two_links_never_collect_the_same_texts(begin: str) -> None:
+    links = [outgoing(1, 1, 1) for _ in range(2)]
+    for out, _ in links:
+        if "put_long" in begin:
+            out.put_long(b"header", b"payload")
+        if "put_now" in begin:
+            out.put_now(b"pong")
+        else:
+            out.put(b"frame")
+        assert not out.is_fresh
+        collect(out, "text")
+    assert [out.texts for out, _ in links] == [["text"], ["text"]]
 
 
 def test_a_flush_of_nothing_is_nothing() -> None:
