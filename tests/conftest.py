@@ -2,7 +2,8 @@
 
 Hypothesis has no deadline for an example: this machine has other work as well. In CI the
 examples are the same for the same code; elsewhere each run looks for new ones. With
-`STATEWS_TESTS=brief` there are fewer, and several Pythons are tested side by side.
+`STATEWS_TESTS=brief` there are fewer, and several Pythons are tested side by side: without what
+is marked `once`, which takes long and says the same of our code on each of them.
 
 A search that runs the same lines a thousand times over is marked `no_cover`: traced, it takes
 three times as long, and lighter tests reach those lines. So is a test of speed or of memory.
@@ -47,6 +48,23 @@ def pytest_xdist_auto_num_workers() -> int:
     """Twice the cores: many tests wait for real seconds on real sockets."""
     cores = os.cpu_count() or 1
     return cores + 1 if IS_BRIEF else 2 * cores
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name what is used as a mark."""
+    config.addinivalue_line("markers", "once: says the same on each Python, and is run on one")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another Python has shown."""
+    if IS_BRIEF:
+        config.hook.pytest_deselected(items=[item for item in items if is_once(item)])
+        items[:] = [item for item in items if not is_once(item)]
+
+
+def is_once(item: pytest.Item) -> bool:
+    """Whether it is run on one Python only."""
+    return item.get_closest_marker("once") is not None
 
 
 def pytest_collection_finish() -> None:

@@ -212,6 +212,7 @@ async def test_a_server_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     assert client.got == sorted(set(client.got))
 
 
+@pytest.mark.once
 async def test_the_effect_of_each_message_is_there_exactly_once(tmp_path: Path) -> None:
     port, path = free_port(), tmp_path / "server.sqlite"
     servers = Lives("transacting", port, path)
@@ -225,6 +226,7 @@ async def test_the_effect_of_each_message_is_there_exactly_once(tmp_path: Path) 
     assert set(client.sent) <= set(taken)
 
 
+@pytest.mark.once
 async def test_either_side_may_be_killed(tmp_path: Path) -> None:
     port, lines = free_port(), draws(4)
     servers = Lives("server", port, tmp_path / "server.sqlite")

@@ -40,7 +40,7 @@ __all__ = ["LinkState", "Wire"]
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 NONCE_BYTES: Final = 4  # of a ping: what no stranger's pong has
 PING_BYTES: Final = 12  # with the position behind it
-ATTENDED: Final = 1.0  # seconds for which the owner leaves reading to a caller that has just read
+ATTENDED: Final = 0.1  # seconds for which the owner leaves reading to a caller that has just read
 
 
 class LinkState(Enum):

@@ -70,6 +70,7 @@ def check_counts(lines: list[str]) -> None:
         assert bad == [0, 0, 0]
 
 
+@pytest.mark.once
 @pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
 def test_what_is_killed_goes_on_under_uvloop() -> None:
     done = run_demo("--steps", "kill-server,kill-client", "--backend", "uvloop")
@@ -92,6 +93,7 @@ IS_LOST: dict[str, tuple[object, str, object]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("way", IS_LOST)
 def test_a_lost_message_fails_the_demo(
     way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -111,6 +113,7 @@ def test_a_lost_message_fails_the_demo(
     ]
 
 
+@pytest.mark.once
 def test_a_session_that_is_not_resumed_fails_the_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +126,7 @@ def test_a_session_that_is_not_resumed_fails_the_demo(
     assert "failed: client lost its session" in capsys.readouterr().out
 
 
+@pytest.mark.once
 def test_a_process_that_does_not_end_by_itself_fails_the_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +142,7 @@ def test_a_server_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -
         main(["demo", "--quick"])
 
 
+@pytest.mark.once
 def test_steps_can_be_chosen_and_run_on_both_backends() -> None:
     done = run_demo("--steps", "reset,cut", "--backend", "both")
     assert (done.returncode, done.stderr) == (0, "")
@@ -147,12 +152,14 @@ def test_steps_can_be_chosen_and_run_on_both_backends() -> None:
     assert "slow" not in done.stdout
 
 
+@pytest.mark.once
 def test_where_text_cannot_be_written_it_is_replaced() -> None:
     done = run_demo("--steps", "connect", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert "idle ? connecting" in done.stdout
 
 
+@pytest.mark.once
 def test_a_step_that_ends_otherwise_fails_the_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +176,7 @@ def test_a_step_that_ends_otherwise_fails_the_demo(
     assert out.endswith("2 of 3 steps ended as they should\n")
 
 
+@pytest.mark.once
 def test_a_connection_that_does_not_come_back_ends_the_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +192,7 @@ def test_a_connection_that_does_not_come_back_ends_the_demo(
     assert out.endswith("1 of 4 steps ended as they should\n")
 
 
+@pytest.mark.once
 def test_a_step_has_its_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

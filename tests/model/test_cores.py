@@ -23,6 +23,7 @@ def test_no_schedule_breaks_a_promise(kind: str) -> None:
     assert failure is None, str(shortened(failure))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_each_mechanism_of_the_cores_is_needed(name: str) -> None:
     mutation = MUTATIONS[name]

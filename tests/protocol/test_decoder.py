@@ -343,6 +343,7 @@ def test_a_long_frame_in_tiny_chunks_takes_little_more_than_its_bytes() -> None:
     assert traced_peak(chunks, reader) < size * 1.5
 
 
+@pytest.mark.once
 @pytest.mark.no_cover
 def test_endless_empty_fragments_take_no_memory() -> None:
     reader = decoder()
@@ -351,6 +352,7 @@ def test_endless_empty_fragments_take_no_memory() -> None:
     assert traced_peak(run, reader) < 50_000
 
 
+@pytest.mark.once
 @pytest.mark.no_cover
 def test_endless_tiny_fragments_take_little_more_than_their_bytes() -> None:
     reader = decoder()

@@ -88,6 +88,7 @@ def counters(path: Path) -> dict[str, float]:
         return dict(connection.execute("SELECT name, value FROM counter")) if there else {}
 
 
+@pytest.mark.once
 async def test_a_table_and_its_position_agree_whenever_the_process_was_killed(
     tmp_path: Path, anyio_backend: str
 ) -> None:

@@ -756,6 +756,7 @@ def test_the_example_in_the_docstring_runs() -> None:
     assert not result.failed
 
 
+@pytest.mark.once
 @pytest.mark.no_cover
 @pytest.mark.parametrize("alike", [1, 2, 10**6])
 @pytest.mark.parametrize("order", ["in order", "backwards", "odd ones last", "not at all"])

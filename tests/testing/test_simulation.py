@@ -42,6 +42,7 @@ def test_what_must_hold_does_through_random_faults(backend: Backend) -> None:
     assert sum(outcome.longest_outage > 0 for outcome in outcomes) > SEEDS / 2
 
 
+@pytest.mark.once
 @backends
 def test_the_same_seed_gives_the_same_trace_in_every_process(backend: Backend) -> None:
     code = f"""
