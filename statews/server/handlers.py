@@ -10,10 +10,11 @@ from anyio import CancelScope, current_time
 
 from ..errors import ConnectionClosed
 from ..protocol.codes import CloseCode
+from ..transport.crew import make_crew
 from .session import Session
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
+    from ..transport.crew import Crew
 
 __all__ = ["Handler", "Handlers"]
 
@@ -29,18 +30,27 @@ class Handlers:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._group: TaskGroup | None = None
+        self._crew: Crew | None = None
         self._running: dict[Session, CancelScope] = {}
 
-    def start(self, group: TaskGroup) -> None:
-        """From now on, tasks run in `group`."""
-        self._group = group
+    async def start(self) -> None:
+        """Be ready to run some."""
+        self._crew = make_crew()
+        await self._crew.enter()
+
+    async def close(self) -> None:
+        """Cancel all, and return when they have ended."""
+        crew, self._crew = self._crew, None
+        for scope in self._running.values():
+            scope.cancel()
+        if crew is not None:
+            await crew.leave()
 
     def run(self, session: Session) -> None:
         """Have the handler of a session run, if it does not."""
-        if session not in self._running and self._group is not None:
+        if session not in self._running and self._crew is not None:
             self._running[session] = CancelScope()
-            self._group.start_soon(self._run, session)
+            self._crew.start(self._run, session)
 
     def stop(self, session: Session) -> None:
         """The session is over: what has arrived is still handled, but not for ever."""
@@ -54,8 +64,13 @@ class Handlers:
 
     async def _run(self, session: Session) -> None:
         try:
-            with self._running[session] as scope:
-                await self._call(session)
+            with self._running[session] as scope:  # no call between: a coroutine is a quarter KB
+                try:
+                    await self._handler(session)
+                except Exception as error:  # noqa: BLE001 - a handler may raise anything
+                    self._failed(session, error)
+                else:
+                    session.close()
             if scope.cancelled_caught:
                 session.inbox.put_back()
         finally:
@@ -63,17 +78,10 @@ class Handlers:
         if scope.cancel_called and session.is_attached and not session.is_over:
             self.run(session)  # its client came back before this one was gone
 
-    async def _call(self, session: Session) -> None:
-        try:
-            await self._handler(session)
-        except ConnectionClosed:
-            if session.is_over:
-                return
-            logger.exception("the handler of session %s failed", session.id)
-        except Exception:
-            logger.exception("the handler of session %s failed", session.id)
-        else:
-            session.close()
+    def _failed(self, session: Session, error: Exception) -> None:
+        """The link is closed, and the next one begins with what was not handled."""
+        if isinstance(error, ConnectionClosed) and session.is_over:
             return
+        logger.error("the handler of session %s failed", session.id, exc_info=error)
         session.inbox.put_back()
         session.leave_link(CloseCode.SERVER_ERROR, "the server failed")

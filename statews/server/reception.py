@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ..protocol.admission import Refused, Visit
     from ..protocol.session import Hello
     from ..transport.link import Link
+    from ..transport.listen import Keep
     from .door import AdmissionDoor
     from .journal import Journal
     from .session import Session
@@ -90,25 +92,37 @@ class Reception:
         self._links: set[Link] = set()
         self._empty = anyio.Event()
 
-    async def attend(self, link: Link, visit: Visit | Refused) -> None:
-        """Run one link, from its upgrade to the end of TCP."""
+    async def attend(self, link: Link, visit: Visit | Refused) -> Keep | None:
+        """Run one link, from its upgrade to its session; what keeps it from then on.
+
+        None: there is no session, and the link is over.
+        """
         self._links.add(link)
         session: Session | None = None
         try:
             hello = await self._wait_hello(link)
             if hello is not None:
                 session = await self._welcome(link, hello, visit)
-            if session is not None:
-                await link.serve()
         finally:
-            if session is not None:
-                self._leave(session, link)
-            with anyio.move_on_after(self._policy.timeouts.closing, shield=True):
-                await link.close(CloseCode.GOING_AWAY)
-            self._links.discard(link)
-            if not self._links:
-                self._empty.set()
-                self._empty = anyio.Event()
+            if session is None:
+                await self._close(link)
+        return None if session is None else partial(self._keep, link, session)
+
+    async def _keep(self, link: Link, session: Session) -> None:
+        """Run one link, from its session to the end of TCP, which comes when it is called off."""
+        try:
+            await link.serve()
+        finally:
+            self._leave(session, link)
+            await self._close(link)
+
+    async def _close(self, link: Link) -> None:
+        with anyio.move_on_after(self._policy.timeouts.closing, shield=True):
+            await link.close(CloseCode.GOING_AWAY)
+        self._links.discard(link)
+        if not self._links:
+            self._empty.set()
+            self._empty = anyio.Event()
 
     def _leave(self, session: Session, link: Link) -> None:
         """The link is over, or the server is."""

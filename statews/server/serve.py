@@ -192,7 +192,7 @@ class Server:
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         try:
-            self._handlers.start(self._group)
+            await self._handlers.start()
             self._upkeep.restored()
             self._group.start_soon(self._journal.run)
             self._group.start_soon(self._upkeep.run)
@@ -215,8 +215,9 @@ class Server:
             await self._stop(exc)
 
     async def _stop(self, exc: BaseException | None) -> None:
-        self._group.cancel_scope.cancel()
         try:
+            await self._handlers.close()
+            self._group.cancel_scope.cancel()
             await leave(self._group, exc)
         finally:
             await self._journal.close()

@@ -160,13 +160,14 @@ class Link(Wire):
 
         May be cancelled, unless there is a shield, and called again.
         """
-        self._until = until
+        self._until = min(until, self._until)
         while True:
             self._nap = CancelScope(shield=shield)
             self._nap.deadline = min(self._look_again(), self._until)
             if self.state is LinkState.OVER:
                 return self._why_not()
             if self.clock() >= self._until:
+                self._until = math.inf
                 return None
             with self._nap:
                 if self._flush():
@@ -175,7 +176,7 @@ class Link(Wire):
                     await self._turn_while_full()
 
     def call_off(self) -> None:
-        """Have `serve` return now."""
+        """Have `serve` return now, or as soon as it is called."""
         self._until = -math.inf
         self._nap.cancel()
 
@@ -183,9 +184,9 @@ class Link(Wire):
         look, until = self._beat(), self._attended_until
         return min(look, until) if until > self.clock() else look
 
-    def _turn(self) -> Awaitable[None]:
+    def _turn(self) -> Awaitable[object]:
         """Read if nobody else does and there is room; else wait to be called."""
-        return self._read(Reader.OWNER) if self._is_owners_turn() else anyio.sleep_forever()
+        return self._read(Reader.OWNER) if self._is_owners_turn() else make_signal().wait()
 
     def _is_owners_turn(self) -> bool:
         if self._arrived is not None:

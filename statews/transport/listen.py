@@ -6,8 +6,8 @@ import contextlib
 import logging
 import math
 import ssl as _ssl
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Generic, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol
 
 import anyio
 from typing_extensions import TypeVar
@@ -16,6 +16,7 @@ from ..errors import DialError, LinkDropped, LinkError, PeerError, UsageError
 from ..policy import Policy
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Opened, Refusal, ServerHandshake
+from .crew import make_crew
 from .group import leave
 from .link import Link
 from .network import NETWORK
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from .network import Acceptor
     from .stream import ByteStream
 
-__all__ = ["Door", "Handler", "Listener", "TurnedAway", "listen"]
+__all__ = ["Door", "Handler", "Keep", "Listener", "TurnedAway", "listen"]
 
 Handler = Callable[[Link], Awaitable[object]]
+Keep = Callable[[], Coroutine[Any, Any, None]]
 
 FAREWELL: Final = 1.0  # seconds that a refused peer has to read why
 SERVICE_UNAVAILABLE: Final = 503
@@ -186,17 +188,15 @@ class Listener(Generic[Visit]):
     """A running server. Made by `listen`.
 
     Args:
-        attend: runs one link, from the end of the upgrade to the end of TCP.
+        attend: runs one link, from the end of the upgrade to the end of TCP; or returns what
+            does so from then on, and ends when the link is called off.
         host, port, policy, subprotocols, ssl: see `listen`.
         door: decides who comes in.
-
-    Attributes:
-        connections: how many links are open now.
     """
 
     def __init__(
         self,
-        attend: Callable[[Link, Visit], Awaitable[None]],
+        attend: Callable[[Link, Visit], Awaitable[Keep | None]],
         host: str,
         port: int,
         *,
@@ -215,7 +215,7 @@ class Listener(Generic[Visit]):
         self._door = door
         self._acceptors: Sequence[Acceptor] = ()
         self._handshake()  # refuses subprotocols that are none
-        self.connections: int = 0
+        self._links: set[Link] = set()
 
     def __repr__(self) -> str:
         return f"<Listener {self._host} with {self.connections} connections>"
@@ -226,6 +226,11 @@ class Listener(Generic[Visit]):
         if not self._acceptors:
             raise UsageError("the listener has no port: it is not entered, or left already")
         return self._acceptors[0].port
+
+    @property
+    def connections(self) -> int:
+        """How many links are open now."""
+        return len(self._links)
 
     async def __aenter__(self) -> Self:
         """Bind and start accepting.
@@ -239,6 +244,8 @@ class Listener(Generic[Visit]):
             self._wanted_port,
             user_timeout=None if heartbeat is None else heartbeat.interval + heartbeat.timeout,
         )
+        self._crew = make_crew()
+        await self._crew.enter()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         for acceptor in self._acceptors:
@@ -254,7 +261,16 @@ class Listener(Generic[Visit]):
         """Stop: nothing is accepted any more, and every link is closed with 1001."""
         self._unbind()
         self._group.cancel_scope.cancel()
-        await leave(self._group, exc)
+        self._call_off()
+        try:
+            await leave(self._group, exc)
+        finally:
+            self._call_off()  # those that were being welcomed
+            await self._crew.leave()
+
+    def _call_off(self) -> None:
+        for link in self._links:
+            link.call_off()
 
     def _unbind(self) -> None:
         for acceptor in self._acceptors:
@@ -267,20 +283,35 @@ class Listener(Generic[Visit]):
                 self._group.start_soon(self._run, *await acceptor.accept())
 
     async def _run(self, stream: ByteStream, peer: str) -> None:
-        """One connection, from accept to the end of TCP. Whatever it does, the others go on."""
+        """One connection, from its accept. Whatever it does, the others go on."""
         visit = self._door.enter(peer.rpartition(":")[0])
+        link: Link | None = None
+        keep: Keep | None = None
         try:
             link = await self._open(stream, visit)
-            self.connections += 1
-            try:
-                await self._attend(link, visit)
-            finally:
-                self.connections -= 1
+            self._links.add(link)
+            keep = await self._attend(link, visit)
         except (LinkError, PeerError) as error:
             logger.info("%s: %s", peer, error)
         finally:
-            self._door.leave(visit)
-            stream.close()
+            if link is None or keep is None:
+                self._release(stream, visit, link)
+            else:
+                self._crew.start(self._keep, keep, stream, visit, link)
+
+    async def _keep(self, keep: Keep, stream: ByteStream, visit: Visit, link: Link) -> None:
+        try:
+            await keep()
+        except Exception:
+            logger.exception("a link failed")
+        finally:
+            self._release(stream, visit, link)
+
+    def _release(self, stream: ByteStream, visit: Visit, link: Link | None) -> None:
+        if link is not None:
+            self._links.discard(link)
+        self._door.leave(visit)
+        stream.close()
 
     async def _open(self, stream: ByteStream, visit: Visit) -> Link:
         """The opening handshake, answered in any case, within its deadline."""

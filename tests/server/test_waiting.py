@@ -63,7 +63,9 @@ async def test_the_end_reaches_a_handler_that_reads(end: str) -> None:
     with anyio.fail_after(DEADLINE):
         async with statews.serve(host) as server, connect(server) as client:
             (session,) = server.sessions.values()
-            await client.send("before")
+            await (await client.send("before")).wait_written()
+            while not host.got:  # noqa: ASYNC110 - nobody tells
+                await anyio.sleep(0.001)
             await wait_until_it_reads(session)
             if end == "close":
                 session.close()
