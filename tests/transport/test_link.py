@@ -9,9 +9,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from statews import Limits, Link, LinkClosed, LinkDropped, Policy
-from statews.protocol.frames import Encoder
+from statews.protocol.frames import Decoder, Encoder
 from statews.protocol.handshake import ServerHandshake
-from statews.transport.stream import CHUNK, LONG_CHUNK, ByteStream, send
+from statews.transport.stream import CHUNK, LONG_CHUNK, ByteStream, receive, send
 from statews.transport.watched import socket_stream
 from tests.transport.fakes import Sink, socket_pair
 from tests.transport.test_listen import REQUEST
@@ -109,3 +109,64 @@ async def test_an_end_in_the_middle_of_a_long_message_is_noticed() -> None:
     link = link_over(LongFrames(1 << 20, reads=2))
     with pytest.raises(LinkDropped, match="without a closing handshake"):
         await link.receive()
+
+
+async def test_who_is_called_off_before_it_serves_does_not_begin() -> None:
+    ours, theirs = socket_pair(socket_stream)
+    link = link_over(ours)
+    link.call_off()
+    with anyio.fail_after(20):
+        assert await link.serve() is None
+        async with anyio.create_task_group() as group:  # and the next time it does
+            group.start_soon(link.serve)
+            await anyio.wait_all_tasks_blocked()
+            link.call_off()
+    link.release()
+    theirs.close()
+
+
+async def test_a_link_that_departs_lets_go_whoever_reads_it() -> None:
+    ours, theirs = socket_pair(socket_stream)
+    link = link_over(ours)
+
+    async def receive() -> None:
+        with pytest.raises(LinkClosed, match="closed by us"):
+            await link.receive()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(receive)
+            await anyio.wait_all_tasks_blocked()
+            link.depart(LinkClosed(1001, "closed by us"))
+    link.release()
+    theirs.close()
+
+
+async def test_texts_go_out_in_order_with_everything_else() -> None:
+    ours, theirs = socket_pair(socket_stream)
+    link = link_over(ours)
+    reader = Decoder(masked=False, limit=1 << 20)
+    link.write("first")
+    link.write_text("second")
+    link.write(b"third")
+    link.write_text("fourth")
+    link.write_text("x" * 20_000)
+    link.write_text("last")
+    link.ping()
+    reader.feed(await receive(theirs))
+    assert list(reader.inbox) == ["first", "second", b"third", "fourth", "x" * 20_000, "last"]
+    assert len(reader.controls) == 1
+    link.release()
+    with pytest.raises(LinkDropped):
+        link.write_text("too late")
+    theirs.close()
+
+
+async def test_texts_are_bounded_as_everything_else() -> None:
+    ours, theirs = socket_pair(socket_stream)
+    link = link_over(ours)
+    assert not link.write_text("")
+    told = [link.write_text("x" * 992) for _ in range(66)]
+    assert told == [False] * 65 + [True]
+    link.release()
+    theirs.close()
