@@ -200,6 +200,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return backend
 
 
+@pytest.mark.once
 async def test_a_server_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     port = free_port()
     servers = Lives("server", port, tmp_path / "server.sqlite")

@@ -359,6 +359,7 @@ def test_attempts_may_be_unlimited() -> None:
 # As a process of its own.
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 async def test_ctrl_c_ends_it_with_a_closing_handshake(backend: str) -> None:
     async with serving() as server:

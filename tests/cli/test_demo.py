@@ -257,6 +257,7 @@ def test_no_live_view_where_it_could_not_be_seen(monkeypatch: pytest.MonkeyPatch
     assert demo.why_plain() == "standard output is no terminal"
 
 
+@pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

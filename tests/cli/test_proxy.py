@@ -371,6 +371,7 @@ async def first_line(process: Process) -> str:
     return (await process.stdout.receive()).decode()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_signal_ends_it(backend: str, number: signal.Signals, status: int) -> None:

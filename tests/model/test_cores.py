@@ -17,12 +17,14 @@ SCHEDULES: Final = int(os.environ.get("STATEWS_SCHEDULES", "100"))
 ENOUGH: Final = 8000  # schedules, for any mutation
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_schedule_breaks_a_promise(kind: str) -> None:
     failure = explore(KINDS[kind], range(SCHEDULES))
     assert failure is None, str(shortened(failure))
 
 
+@pytest.mark.no_cover
 @pytest.mark.once
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_each_mechanism_of_the_cores_is_needed(name: str) -> None:

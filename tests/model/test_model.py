@@ -32,6 +32,7 @@ AT_LEAST: Final = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.once
 @pytest.mark.parametrize("name", SMALL)
 def test_no_behaviour_within_the_bounds_breaks_a_promise(name: str) -> None:
@@ -44,6 +45,7 @@ def test_no_behaviour_within_the_bounds_breaks_a_promise(name: str) -> None:
     assert (report.resets > 0) == goes_back  # and it is found out
 
 
+@pytest.mark.no_cover
 @pytest.mark.once
 @pytest.mark.parametrize("mutation", Mutation, ids=lambda mutation: mutation.name.lower())
 def test_each_mechanism_is_needed(mutation: Mutation) -> None:

@@ -56,6 +56,7 @@ def messages_of(contents: Contents, stream: str) -> list[str | bytes]:
     return [each.message for each in contents.messages if each.stream == stream]
 
 
+@pytest.mark.once
 async def test_what_a_killed_process_committed_is_there(
     tmp_path: Path, anyio_backend: str
 ) -> None:

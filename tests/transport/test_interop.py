@@ -24,6 +24,7 @@ from .peers import LOCALHOST, TLS, dial_to, echo, serving
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.once,
     # asyncio of Python 3.10 forgets to close the TLS that the peer ended.
     pytest.mark.filterwarnings("ignore:unclosed transport <asyncio.sslproto:ResourceWarning"),
 ]
