@@ -28,10 +28,11 @@ from .entry import (
     Entry,
 )
 
-__all__ = ["DIRECT", "Queue"]
+__all__ = ["DIRECT", "NO_ENTRIES", "Queue"]
 
 DIRECT: Final = 64 * 1024  # bytes; a longer message is not written before the limit was looked at
 # What most queues never need is one object for all of them, and never changed.
+NO_ENTRIES: Final[list[Entry]] = []
 _NO_KEYS: Final[dict[Hashable, Entry]] = {}
 _NO_NUMBERS: Final[list[int]] = []
 _NO_TEXTS: Final[list[str]] = []
@@ -74,7 +75,7 @@ class Queue:
         self._keys: dict[Hashable, Entry] = _NO_KEYS  # the waiting one of each key
         self._most = self._most_texts = self._most_bytes = 0
         self._soonest = math.inf  # nothing that waits expires before
-        self.entries: list[Entry] = []
+        self.entries: list[Entry] = NO_ENTRIES
         self.texts: list[str] = _NO_TEXTS
         self.burst: Burst | None = None
         self.written: int = 0
@@ -120,7 +121,7 @@ class Queue:
             self.expand()
         entry.state = WRITTEN
         entry.attempts = 1
-        entries = self.entries
+        self.entries = entries = self.entries or []
         entries.append(entry)
         self._most_texts -= 1
         self.written += 1
@@ -150,7 +151,7 @@ class Queue:
             self.burst, self.texts = None, _NO_TEXTS
             for entry in made:
                 entry.state, entry.attempts = WRITTEN, 1
-            self.entries += made
+            self.entries = [*self.entries, *made]
             self.written += len(made)
             self._most_texts = self._most - len(self.entries)
 
@@ -212,6 +213,7 @@ class Queue:
             self._drop_older(key)
             self._keys = self._keys or {}
             self._keys[key] = entry
+        self.entries = self.entries or []
         self.entries.append(entry)
         self.size_bytes += entry.size
         self._soonest = min(self._soonest, entry.terms.expires_at)
@@ -359,7 +361,7 @@ class Queue:
         """What was written and not acknowledged is in doubt, or waits again before the rest."""
         self.expand()
         entries, written = self.entries, self.written
-        self.entries, self.written, self.acknowledged, self.size_bytes = [], 0, 0, 0
+        self.entries, self.written, self.acknowledged, self.size_bytes = NO_ENTRIES, 0, 0, 0
         self._keys = _NO_KEYS
         is_sent_again = self._settings.delivery is Delivery.AT_LEAST_ONCE
         for index, entry in enumerate(entries):
@@ -376,7 +378,7 @@ class Queue:
     def close(self) -> None:
         """The connection is over: settle everything but what a store keeps for the next one."""
         self.expand()
-        settled, self.entries = self.entries, []
+        settled, self.entries = self.entries, NO_ENTRIES
         self.written = self.acknowledged = self.size_bytes = 0
         self._keys = _NO_KEYS
         self._soonest = math.inf

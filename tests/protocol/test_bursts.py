@@ -173,3 +173,19 @@ def test_what_is_borne_counts_a_burst_that_was_expanded() -> None:
     burst.expand()
     queue.begin_burst()
     assert queue.track_text("c")
+
+
+def test_two_queues_never_share_what_is_in_them() -> None:
+    queues = [Queue(Outbox()) for _ in range(4)]
+    queues[0].track(Entry("tracked"))
+    assert queues[1].put(Entry("put"), 0.0)
+    queues[2].begin_burst()
+    queues[2].track_text("text")
+    queues[2].expand()
+    queues[3].lose_link()
+    assert queues[3].put(Entry("put after a loss"), 0.0)
+    queues[3].close()
+    queues[3].restore(Entry("restored after a close"))
+    held = [[entry.message for entry in queue.entries] for queue in queues]
+    assert held == [["tracked"], ["put"], ["text"], ["restored after a close"]]
+    assert Queue(Outbox()).entries == []

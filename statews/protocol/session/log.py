@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ...errors import UsageError
 from ..entry import DROPPED, PLAIN, QUEUED, WRITTEN, Entry
 from ..envelope import broke_session
-from ..outbox import DIRECT, Queue
+from ..outbox import DIRECT, NO_ENTRIES, Queue
 from .chain import advance
 
 if TYPE_CHECKING:
@@ -267,6 +267,7 @@ class Log(Queue):
     def suspend(self) -> None:
         """The link is lost, and the session is not: what was written waits for the next one."""
         self.expand()
+        self.entries = self.entries or NO_ENTRIES
         for entry in self.entries[: self.written]:
             entry.move(QUEUED)
         self.numbered = max(self.numbered, self.written)
