@@ -134,8 +134,7 @@ class Log(Queue):
         most = min(settings.messages, window.messages) - 1
         most_bytes = min(settings.size_bytes, window.size_bytes) - DIRECT
         self.bear(most, most_bytes)
-        is_within = len(self) <= most and self.size_bytes <= most_bytes
-        return is_within and self.may_go_at_once(DIRECT)
+        return self.may_go_at_once(DIRECT)
 
     def chain_at(self, seq: int) -> int | None:
         """The check value of everything up to `seq`; None if that is not known (any more)."""
