@@ -36,6 +36,7 @@ from ..protocol.session import (
     write_welcome,
 )
 from ..protocol.session.chain import start as start_chain
+from ..transport.listen import close
 from .door import NotNow
 from .settings import Request
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from ..protocol.admission import Refused, Visit
     from ..protocol.session import Hello
     from ..transport.link import Link
-    from ..transport.listen import Keep
+    from ..transport.listen import Leave
     from .door import AdmissionDoor
     from .journal import Journal
     from .session import Session
@@ -89,15 +90,12 @@ class Reception:
         self._policy = policy
         self._on_attached = on_attached
         self._on_detached = on_detached
-        self._links: set[Link] = set()
-        self._empty = anyio.Event()
 
-    async def attend(self, link: Link, visit: Visit | Refused) -> Keep | None:
-        """Run one link, from its upgrade to its session; what keeps it from then on.
+    async def attend(self, link: Link, visit: Visit | Refused) -> Leave | None:
+        """Run one link, from its upgrade to its session; what to call when it is over.
 
-        None: there is no session, and the link is over.
+        None: there is no session, and the link is closed.
         """
-        self._links.add(link)
         session: Session | None = None
         try:
             hello = await self._wait_hello(link)
@@ -105,24 +103,8 @@ class Reception:
                 session = await self._welcome(link, hello, visit)
         finally:
             if session is None:
-                await self._close(link)
-        return None if session is None else partial(self._keep, link, session)
-
-    async def _keep(self, link: Link, session: Session) -> None:
-        """Run one link, from its session to the end of TCP, which comes when it is called off."""
-        try:
-            await link.serve()
-        finally:
-            self._leave(session, link)
-            await self._close(link)
-
-    async def _close(self, link: Link) -> None:
-        with anyio.move_on_after(self._policy.timeouts.closing, shield=True):
-            await link.close(CloseCode.GOING_AWAY)
-        self._links.discard(link)
-        if not self._links:
-            self._empty.set()
-            self._empty = anyio.Event()
+                await close(link, self._policy)
+        return None if session is None else partial(self._leave, session, link)
 
     def _leave(self, session: Session, link: Link) -> None:
         """The link is over, or the server is."""
@@ -134,11 +116,6 @@ class Reception:
         session.detach()
         if not session.is_over:
             self._on_detached(session)
-
-    async def wait_empty(self) -> None:
-        """Return when there are no links."""
-        while self._links:
-            await self._empty.wait()
 
     async def _wait_hello(self, link: Link) -> Hello | None:
         """The client's hello. Without one in time the link is over."""

@@ -288,12 +288,12 @@ class Server:
             hint = drain_hint(number, len(sessions), window, after=after)
             session.send_away(hint, LEAVING)
         with anyio.move_on_after(FAREWELL):
-            await self._reception.wait_empty()
+            await self._listener.wait_empty()
         sessions = self._attached()  # with those that were being let in
         for number, session in enumerate(sessions):
             hint = drain_hint(number, len(sessions), window, after=after)
             session.leave_link(CloseCode.SERVICE_RESTART, retry_reason(hint))
-        await self._reception.wait_empty()
+        await self._listener.wait_empty()
 
     def _attached(self) -> list[Session]:
         return [each for each in self._journal.sessions.values() if each.is_attached]

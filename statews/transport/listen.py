@@ -6,8 +6,8 @@ import contextlib
 import logging
 import math
 import ssl as _ssl
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Generic, Protocol
 
 import anyio
 from typing_extensions import TypeVar
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from .network import Acceptor
     from .stream import ByteStream
 
-__all__ = ["Door", "Handler", "Keep", "Listener", "TurnedAway", "listen"]
+__all__ = ["Door", "Handler", "Leave", "Listener", "TurnedAway", "close", "listen"]
 
 Handler = Callable[[Link], Awaitable[object]]
-Keep = Callable[[], Coroutine[Any, Any, None]]
+Leave = Callable[[], None]
 
 FAREWELL: Final = 1.0  # seconds that a refused peer has to read why
 SERVICE_UNAVAILABLE: Final = 503
@@ -76,7 +76,7 @@ def listen(
         raise UsageError(f"expected handler to be an async function of a Link, got {handler!r}")
     policy = policy or Policy()
     return Listener(
-        Handling(handler, policy.timeouts.closing).run,
+        Handling(handler, policy).run,
         host,
         port,
         policy=policy,
@@ -158,9 +158,9 @@ class Capacity:
 class Handling:
     """What `listen` does with each link."""
 
-    def __init__(self, handler: Handler, closing: float) -> None:
+    def __init__(self, handler: Handler, policy: Policy) -> None:
         self._handler = handler
-        self._closing = closing
+        self._policy = policy
 
     async def run(self, link: Link, _: object) -> None:
         """Run the handler with the link kept alive under it, then close."""
@@ -171,8 +171,7 @@ class Handling:
                 code = await self._call_handler(link)
                 group.cancel_scope.cancel()
         finally:
-            with anyio.move_on_after(self._closing, shield=True):
-                await link.close(code)
+            await close(link, self._policy, code)
 
     async def _call_handler(self, link: Link) -> CloseCode:
         try:
@@ -184,19 +183,25 @@ class Handling:
         return CloseCode.NORMAL
 
 
+async def close(link: Link, policy: Policy, code: int = CloseCode.GOING_AWAY) -> None:
+    """The closing handshake of a link, within its deadline, whoever is cancelled."""
+    with anyio.move_on_after(policy.timeouts.closing, shield=True):
+        await link.close(code)
+
+
 class Listener(Generic[Visit]):
     """A running server. Made by `listen`.
 
     Args:
-        attend: runs one link, from the end of the upgrade to the end of TCP; or returns what
-            does so from then on, and ends when the link is called off.
+        attend: runs one link, from the end of the upgrade to the end of TCP; or returns early
+            what is to be called when the link is over, and leaves the link to the listener.
         host, port, policy, subprotocols, ssl: see `listen`.
         door: decides who comes in.
     """
 
     def __init__(
         self,
-        attend: Callable[[Link, Visit], Awaitable[Keep | None]],
+        attend: Callable[[Link, Visit], Awaitable[Leave | None]],
         host: str,
         port: int,
         *,
@@ -216,6 +221,7 @@ class Listener(Generic[Visit]):
         self._acceptors: Sequence[Acceptor] = ()
         self._handshake()  # refuses subprotocols that are none
         self._links: set[Link] = set()
+        self._empty = anyio.Event()
 
     def __repr__(self) -> str:
         return f"<Listener {self._host} with {self.connections} connections>"
@@ -231,6 +237,11 @@ class Listener(Generic[Visit]):
     def connections(self) -> int:
         """How many links are open now."""
         return len(self._links)
+
+    async def wait_empty(self) -> None:
+        """Return when there are no links."""
+        while self._links:
+            await self._empty.wait()
 
     async def __aenter__(self) -> Self:
         """Bind and start accepting.
@@ -286,30 +297,38 @@ class Listener(Generic[Visit]):
         """One connection, from its accept. Whatever it does, the others go on."""
         visit = self._door.enter(peer.rpartition(":")[0])
         link: Link | None = None
-        keep: Keep | None = None
+        leave: Leave | None = None
         try:
             link = await self._open(stream, visit)
             self._links.add(link)
-            keep = await self._attend(link, visit)
+            leave = await self._attend(link, visit)
         except (LinkError, PeerError) as error:
             logger.info("%s: %s", peer, error)
         finally:
-            if link is None or keep is None:
+            if link is None or leave is None:
                 self._release(stream, visit, link)
             else:
-                self._crew.start(self._keep, keep, stream, visit, link)
+                self._crew.start(self._keep, link, leave, stream, visit)
 
-    async def _keep(self, keep: Keep, stream: ByteStream, visit: Visit, link: Link) -> None:
+    async def _keep(self, link: Link, leave: Leave, stream: ByteStream, visit: Visit) -> None:
+        """Run a link to the end of TCP, which comes when it is called off as well."""
         try:
-            await keep()
+            try:
+                await link.serve()
+            finally:
+                leave()
         except Exception:
             logger.exception("a link failed")
         finally:
+            await close(link, self._policy)
             self._release(stream, visit, link)
 
     def _release(self, stream: ByteStream, visit: Visit, link: Link | None) -> None:
         if link is not None:
             self._links.discard(link)
+            if not self._links:
+                self._empty.set()
+                self._empty = anyio.Event()
         self._door.leave(visit)
         stream.close()
 

@@ -283,4 +283,4 @@ async def test_sessions_that_come_and_go_leave_nothing_in_the_server(
         assert (server._groups, server._handlers._running, upkeep._awake) == ({}, {}, {})
         assert (journal.sessions, journal.away, journal.size_bytes) == ({}, {}, 0)
         assert not server._door._gate.visits
-        assert not server._reception._links
+        assert server.statistics().links == 0

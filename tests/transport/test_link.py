@@ -157,7 +157,7 @@ async def test_texts_go_out_in_order_with_everything_else() -> None:
     assert list(reader.inbox) == ["first", "second", b"third", "fourth", "x" * 20_000, "last"]
     assert len(reader.controls) == 1
     link.release()
-    with pytest.raises(LinkDropped):
+    with pytest.raises(LinkDropped, match="the link was released"):
         link.write_text("too late")
     theirs.close()
 
