@@ -85,15 +85,6 @@ class Attachment:
         if not self.link.may_write:
             await self.link.wait_room()
 
-    @property
-    def may_receive(self) -> bool:
-        """Whether whoever waits for a message may wait for the link."""
-        return self.link.ending is None
-
-    async def wait_message(self) -> None:
-        """Return when something has come in, or the link is over. Raises as `Link.receive`."""
-        await self.link.wait_message()
-
     def write_volatile(self, entry: Entry) -> bool:
         """Write what is for this link alone; whether there was room for it."""
         try:

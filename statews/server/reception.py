@@ -7,7 +7,6 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from ..protocol.admission import Refused, Visit
     from ..protocol.session import Hello
     from ..transport.link import Link
-    from ..transport.listen import Leave
     from .door import AdmissionDoor
     from .journal import Journal
     from .session import Session
@@ -91,8 +89,8 @@ class Reception:
         self._on_attached = on_attached
         self._on_detached = on_detached
 
-    async def attend(self, link: Link, visit: Visit | Refused) -> Leave | None:
-        """Run one link, from its upgrade to its session; what to call when it is over.
+    async def attend(self, link: Link, visit: Visit | Refused) -> Session | None:
+        """Run one link, from its upgrade to its session.
 
         None: there is no session, and the link is closed.
         """
@@ -104,9 +102,9 @@ class Reception:
         finally:
             if session is None:
                 await close(link, self._policy)
-        return None if session is None else partial(self._leave, session, link)
+        return session
 
-    def _leave(self, session: Session, link: Link) -> None:
+    def leave(self, session: Session, link: Link) -> None:
         """The link is over, or the server is."""
         ending = link.ending
         if not session.is_on(link):

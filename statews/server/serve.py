@@ -154,6 +154,7 @@ class Server:
             subprotocols=[SUBPROTOCOL],
             ssl=ssl,
             door=self._door,
+            leave=self._reception.leave,
         )
 
     def __repr__(self) -> str:

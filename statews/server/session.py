@@ -107,9 +107,8 @@ class Session(Sending):
         Cancellation: no message is lost.
         """
         text = self._inbox.next_text()
-        return await self._receive() if text is None else text
-
-    async def _receive(self) -> Message:
+        if text is not None:
+            return text
         while True:
             event = self._next_nowait()
             if event is None:
@@ -132,8 +131,9 @@ class Session(Sending):
         while (event := inbox.take()) is None:
             if self.is_over:
                 raise ConnectionClosed(f"the session is over: {self.state}")
-            if self._attachment is not None and self._attachment.may_receive:
-                await self._attachment.wait_message()
+            attachment = self._attachment
+            if attachment is not None and attachment.link.ending is None:
+                await attachment.link.wait_message()
                 continue
             if inbox.is_waited_for:
                 raise BusyError("another task is receiving from this session already")
@@ -148,10 +148,15 @@ class Session(Sending):
         text = self._inbox.next_text()
         if text is not None:
             return text
-        try:
-            return await self._receive()
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
+        while True:  # as `receive`, one coroutine less for each handler that waits
+            event = self._next_nowait()
+            if event is None:
+                try:
+                    event = await self.next_event()
+                except ConnectionClosed:
+                    raise StopAsyncIteration from None
+            if not isinstance(event, Gap):
+                return event
 
     def events(self) -> Events:
         """An iterator over messages and gaps in one order, until the session is over."""

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from .network import Acceptor
     from .stream import ByteStream
 
-__all__ = ["Door", "Handler", "Leave", "Listener", "TurnedAway", "close", "listen"]
+__all__ = ["Door", "Handler", "Listener", "TurnedAway", "close", "listen"]
 
 Handler = Callable[[Link], Awaitable[object]]
-Leave = Callable[[], None]
 
 FAREWELL: Final = 1.0  # seconds that a refused peer has to read why
 SERVICE_UNAVAILABLE: Final = 503
@@ -110,6 +109,7 @@ class TurnedAway(LinkError):
 
 
 Visit = TypeVar("Visit", default=object)
+Guest = TypeVar("Guest", default=object)
 
 
 class Door(Protocol[Visit]):
@@ -183,25 +183,30 @@ class Handling:
         return CloseCode.NORMAL
 
 
+def _nobody_leaves(guest: object, link: Link) -> None:
+    """No link is left to the listener."""
+
+
 async def close(link: Link, policy: Policy, code: int = CloseCode.GOING_AWAY) -> None:
     """The closing handshake of a link, within its deadline, whoever is cancelled."""
     with anyio.move_on_after(policy.timeouts.closing, shield=True):
         await link.close(code)
 
 
-class Listener(Generic[Visit]):
+class Listener(Generic[Visit, Guest]):
     """A running server. Made by `listen`.
 
     Args:
         attend: runs one link, from the end of the upgrade to the end of TCP; or returns early
-            what is to be called when the link is over, and leaves the link to the listener.
+            who its guest is, and leaves the link to the listener.
+        leave: called with that guest, and a link of which nothing more comes.
         host, port, policy, subprotocols, ssl: see `listen`.
         door: decides who comes in.
     """
 
     def __init__(
         self,
-        attend: Callable[[Link, Visit], Awaitable[Leave | None]],
+        attend: Callable[[Link, Visit], Awaitable[Guest | None]],
         host: str,
         port: int,
         *,
@@ -209,9 +214,11 @@ class Listener(Generic[Visit]):
         subprotocols: Sequence[str],
         ssl: _ssl.SSLContext | None,
         door: Door[Visit],
+        leave: Callable[[Guest, Link], None] = _nobody_leaves,
     ) -> None:
         _check(port, ssl)
         self._attend = attend
+        self._leave = leave
         self._host = host
         self._wanted_port = port
         self._policy = policy
@@ -297,26 +304,26 @@ class Listener(Generic[Visit]):
         """One connection, from its accept. Whatever it does, the others go on."""
         visit = self._door.enter(peer.rpartition(":")[0])
         link: Link | None = None
-        leave: Leave | None = None
+        guest: Guest | None = None
         try:
             link = await self._open(stream, visit)
             self._links.add(link)
-            leave = await self._attend(link, visit)
+            guest = await self._attend(link, visit)
         except (LinkError, PeerError) as error:
             logger.info("%s: %s", peer, error)
         finally:
-            if link is None or leave is None:
+            if link is None or guest is None:
                 self._release(stream, visit, link)
             else:
-                self._crew.start(self._keep, link, leave, stream, visit)
+                self._crew.start(self._keep, link, guest, stream, visit)
 
-    async def _keep(self, link: Link, leave: Leave, stream: ByteStream, visit: Visit) -> None:
+    async def _keep(self, link: Link, guest: Guest, stream: ByteStream, visit: Visit) -> None:
         """Run a link to the end of TCP, which comes when it is called off as well."""
         try:
             try:
                 await link.serve()
             finally:
-                leave()
+                self._leave(guest, link)
         except Exception:
             logger.exception("a link failed")
         finally:
