@@ -272,6 +272,8 @@ class Log(Queue):
         self.numbered = max(self.numbered, self.written)
         self.written = 0
         self._waiting_bytes = self.size_bytes
+        self.window = DEFAULT_WINDOW  # what was the link's, a session that sleeps need not keep
+        self.bear(0, 0)
 
     def resume(self, rx: int, window: Window) -> None:
         """A link is open on whose other end everything up to `rx` was handled."""

@@ -14,6 +14,7 @@ from statews.protocol.outbox import DIRECT
 from statews.protocol.plain import Message
 from statews.protocol.session import Log, Window
 from statews.protocol.session.chain import advance
+from statews.protocol.session.log import DEFAULT_WINDOW
 
 from .logs import CHAIN, WIDE, batch, both_ways, burst, put, span, track, write
 from .logs import make_log as make
@@ -93,6 +94,14 @@ def test_texts_go_directly_up_to_the_messages_of_both_limits(
     assert not log.may_go_directly()
     log.acknowledge(1)
     assert log.may_go_directly()
+    assert track_until_told(log, "a") == 1
+
+
+def test_a_session_without_a_link_keeps_nothing_of_it() -> None:
+    log = make(window=Window(7), size_bytes=10**6)
+    assert log.may_go_directly()
+    log.suspend()
+    assert log.window is DEFAULT_WINDOW
     assert track_until_told(log, "a") == 1
 
 
@@ -352,8 +361,9 @@ def step(log: Log, other: Receiver, what: str, count: int) -> None:
         case "put":
             put(log, "m" * (count + 1))
         case "lose":
+            window = log.window
             log.suspend()
-            log.resume(other.handled, log.window)
+            log.resume(other.handled, window)
             other.expected = other.handled + 1
         case "drop":
             log.drop(log.acknowledged + count)
