@@ -28,11 +28,11 @@ from .entry import (
     Entry,
 )
 
-__all__ = ["DIRECT", "NO_ENTRIES", "Queue"]
+__all__ = ["DIRECT", "Queue"]
 
 DIRECT: Final = 64 * 1024  # bytes; a longer message is not written before the limit was looked at
 # What most queues never need is one object for all of them, and never changed.
-NO_ENTRIES: Final[list[Entry]] = []
+_NO_ENTRIES: Final[list[Entry]] = []
 _NO_KEYS: Final[dict[Hashable, Entry]] = {}
 _NO_NUMBERS: Final[list[int]] = []
 _NO_TEXTS: Final[list[str]] = []
@@ -75,7 +75,7 @@ class Queue:
         self._keys: dict[Hashable, Entry] = _NO_KEYS  # the waiting one of each key
         self._most = self._most_texts = self._most_bytes = 0
         self._soonest = math.inf  # nothing that waits expires before
-        self.entries: list[Entry] = NO_ENTRIES
+        self.entries: list[Entry] = _NO_ENTRIES
         self.texts: list[str] = _NO_TEXTS
         self.burst: Burst | None = None
         self.written: int = 0
@@ -357,11 +357,15 @@ class Queue:
 
     # The link comes and goes.
 
+    def _slim(self) -> None:
+        """Take no more than a queue needs in which nothing is."""
+        self.entries = self.entries or _NO_ENTRIES
+
     def lose_link(self) -> None:
         """What was written and not acknowledged is in doubt, or waits again before the rest."""
         self.expand()
         entries, written = self.entries, self.written
-        self.entries, self.written, self.acknowledged, self.size_bytes = NO_ENTRIES, 0, 0, 0
+        self.entries, self.written, self.acknowledged, self.size_bytes = _NO_ENTRIES, 0, 0, 0
         self._keys = _NO_KEYS
         is_sent_again = self._settings.delivery is Delivery.AT_LEAST_ONCE
         for index, entry in enumerate(entries):
@@ -378,7 +382,7 @@ class Queue:
     def close(self) -> None:
         """The connection is over: settle everything but what a store keeps for the next one."""
         self.expand()
-        settled, self.entries = self.entries, NO_ENTRIES
+        settled, self.entries = self.entries, _NO_ENTRIES
         self.written = self.acknowledged = self.size_bytes = 0
         self._keys = _NO_KEYS
         self._soonest = math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
@@ -69,6 +70,10 @@ class Handlers:
                     await self._handler(session)
                 except Exception as error:  # noqa: BLE001 - a handler may raise anything
                     self._failed(session, error)
+                except asyncio.CancelledError as error:
+                    if scope.cancel_called:
+                        raise
+                    self._failed(session, error)  # it waited for what somebody else has cancelled
                 else:
                     session.close()
             if scope.cancelled_caught:
@@ -78,7 +83,7 @@ class Handlers:
         if scope.cancel_called and session.is_attached and not session.is_over:
             self.run(session)  # its client came back before this one was gone
 
-    def _failed(self, session: Session, error: Exception) -> None:
+    def _failed(self, session: Session, error: BaseException) -> None:
         """The link is closed, and the next one begins with what was not handled."""
         if isinstance(error, ConnectionClosed) and session.is_over:
             return

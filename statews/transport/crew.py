@@ -61,10 +61,16 @@ class _AsyncioCrew:
         task.add_done_callback(self._tasks.discard)
 
     async def leave(self) -> None:
-        """See `Crew`."""
+        """See `Crew`. A scope shields from anyio's cancellations only."""
+        cancellation: asyncio.CancelledError | None = None
         with CancelScope(shield=True):
             while self._tasks:
-                await asyncio.wait(self._tasks)
+                try:
+                    await asyncio.wait(self._tasks)
+                except asyncio.CancelledError as error:
+                    cancellation = error
+        if cancellation is not None:
+            raise cancellation
 
 
 class _TrioCrew:

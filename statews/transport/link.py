@@ -152,6 +152,8 @@ class Link(Wire):
             self._end(error)
         finally:
             self._reader = Reader.NOBODY
+            if self._over is not None and reader is Reader.CALLER:
+                self._over.set()  # the owner is closing, and reads on if this caller does not
 
     # What the link's owner calls.
 
@@ -241,7 +243,7 @@ class Link(Wire):
             if self._reader is Reader.NOBODY:
                 await self._read(Reader.OWNER)
             else:
-                self._over = self._over or Event()
+                self._over = Event()
                 await self._over.wait()
 
     async def _wait_eof(self) -> None:

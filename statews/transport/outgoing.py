@@ -61,7 +61,8 @@ class Outgoing:
         self.size: int = 0
         self.bound: int = bound
 
-    def _make_frames(self) -> None:
+    def make_frames(self) -> None:
+        """Collect texts no longer: something else comes behind them."""
         if self.texts:
             self._pieces.append(self._encoder.texts(self.texts))
             self.texts = []
@@ -80,13 +81,13 @@ class Outgoing:
             if taken == len(frame):
                 return False
             frame = frame[taken:]
-        self._make_frames()
+        self.make_frames()
         self._add(frame)
         return len(self._pieces) == 1
 
     def put_long(self, header: bytes, payload: bytes) -> bool:
         """`put` for a frame whose payload is too long to be copied behind its header."""
-        self._make_frames()
+        self.make_frames()
         self._add(header)
         self._add(payload)
         return not self.flush()
@@ -100,7 +101,7 @@ class Outgoing:
     def flush(self) -> bool:
         """Hand on what was collected; whether all of it was taken."""
         self.is_fresh = True
-        self._make_frames()
+        self.make_frames()
         if not self._pieces:
             return True
         pieces = _join(self._pieces)

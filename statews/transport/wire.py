@@ -283,6 +283,8 @@ class Wire:
         """`Link.send` without the wait; whether there is more to write than there should be."""
         if self.state is not LinkState.OPEN:
             raise self._why_not()
+        if self._outgoing.texts:
+            self._outgoing.make_frames()  # a deflater takes messages in the order of the wire
         header, payload = self._encoder.message(message)
         try:
             if len(payload) < LONG:

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from statews import (
+    Connection,
     ConnectionClosed,
     Gap,
     Resume,
@@ -266,3 +267,32 @@ async def test_what_others_put_goes_out_while_the_handler_is_busy() -> None:
             session.put(f"{number}")
             assert await client.receive() == f"{number}"
         assert anyio.current_time() < began + 0.5
+
+
+@pytest.mark.parametrize("is_polling", [False, True])
+async def test_a_server_leaves_at_once_though_its_clients_go_on_sending(
+    statews_network: Network, is_polling: bool
+) -> None:
+    """Whoever has read the link for the handler, somebody reads on up to the client's close."""
+    statews_network.slow(latency=0.12 if is_polling else 0.0)
+
+    async def handle(session: Session) -> None:
+        while not is_polling:
+            await session.receive()
+        while True:
+            with anyio.move_on_after(0.05):
+                await session.receive()
+
+    async def send_on(client: Connection) -> None:
+        for number in range(10_000):
+            await client.send(f"{number}")
+            await anyio.sleep(0.001)
+
+    async with connect(wait=False) as client, anyio.create_task_group() as group:
+        async with serve(handle):
+            await client.connect()
+            group.start_soon(send_on, client)
+            await anyio.sleep(1.0)
+            began = anyio.current_time()
+        assert anyio.current_time() < began + 1.0
+        group.cancel_scope.cancel()

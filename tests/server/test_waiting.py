@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
@@ -10,6 +12,7 @@ import statews
 from statews import (
     Backoff,
     BusyError,
+    Deflate,
     Jitter,
     Message,
     Policy,
@@ -166,3 +169,60 @@ async def test_nobody_receives_from_the_link_of_a_session() -> None:
             with pytest.raises(statews.UsageError, match="received from its session"):
                 await session._attachment.link.receive()
             await client.send("another")
+
+
+async def test_a_handler_whose_wait_somebody_else_cancels_has_failed(
+    anyio_backend_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("under trio only scopes are cancelled")
+    got: list[tuple[Message, bool]] = []
+
+    async def handle(session: Session) -> None:
+        async for message in session:
+            got.append((message, session.redelivered))
+            if message == "bad" and not session.redelivered:
+                future = asyncio.get_running_loop().create_future()
+                future.cancel()
+                await future
+
+    with anyio.fail_after(DEADLINE):
+        async with statews.serve(handle) as server, connect(server) as client:
+            receipts = [await client.send(text) for text in ("one", "bad", "three")]
+            for receipt in receipts:
+                await receipt.wait_acknowledged()
+    assert got == [("one", False), ("bad", False), ("bad", True), ("three", False)]
+    assert "failed" in caplog.text
+
+
+@pytest.mark.parametrize("is_session", [False, True])
+async def test_compressed_messages_keep_their_content_in_whatever_way_they_go(
+    is_session: bool,
+) -> None:
+    texts: list[Message] = []
+    for number in range(100):
+        texts += [f"{number} and some text that is long enough, " * 3, f"{number} é " * 40]
+        texts += [f"{number} bytes, ".encode() * 20, "short", f"{number} long " * 3000]
+    got: list[Message] = []
+
+    async def take_in(peer: Session | statews.Link) -> None:
+        async for message in peer:
+            got.append(message)
+            await peer.send(message)
+
+    policy = Policy(deflate=Deflate())
+    serve = statews.serve if is_session else statews.listen
+    with anyio.fail_after(DEADLINE):
+        async with (
+            serve(take_in, policy=policy) as server,
+            statews.connect(
+                f"ws://127.0.0.1:{server.port}/",
+                policy=policy,
+                session=Resume() if is_session else None,
+            ) as client,
+        ):
+            for text in texts:
+                await client.send(text)
+            echoed = [await client.receive() for _ in texts]
+    assert got == texts
+    assert echoed == texts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -93,3 +95,33 @@ async def test_a_task_may_be_cancelled_in_a_scope_of_its_own() -> None:
         scope.cancel()
         await crew.leave()
     assert ended == [True]
+
+
+async def test_whoever_leaves_waits_even_if_its_task_is_cancelled_again_and_again(
+    anyio_backend_name: str,
+) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("trio cancels scopes, not tasks")
+    work, crew, left = Work(), make_crew(), anyio.Event()
+
+    async def leave() -> None:
+        try:
+            await crew.leave()
+        finally:
+            left.set()
+
+    with anyio.fail_after(DEADLINE):
+        await crew.enter()
+        crew.start(work.do, "a", 3)
+        await anyio.wait_all_tasks_blocked()
+        leaving = asyncio.ensure_future(leave())
+        for _ in range(3):
+            await anyio.wait_all_tasks_blocked()
+            leaving.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert not left.is_set()
+        work.told.set()
+        await left.wait()
+    assert work.ended == ["a"]
+    with pytest.raises(asyncio.CancelledError):
+        leaving.result()

@@ -204,6 +204,7 @@ class Cursor:
         if self.later:
             later, self.later = self.later, []
             self._count_all(later)
+            self.limit = 0  # the next one has to be looked at: something may be urgent by now
 
     def _count_all(self, payloads: Sequence[Message]) -> None:
         count, size = len(payloads), sum(map(len, payloads))

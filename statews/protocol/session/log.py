@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ...errors import UsageError
 from ..entry import DROPPED, PLAIN, QUEUED, WRITTEN, Entry
 from ..envelope import broke_session
-from ..outbox import DIRECT, NO_ENTRIES, Queue
+from ..outbox import DIRECT, Queue
 from .chain import advance
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class Log(Queue):
     def suspend(self) -> None:
         """The link is lost, and the session is not: what was written waits for the next one."""
         self.expand()
-        self.entries = self.entries or NO_ENTRIES
+        self._slim()
         for entry in self.entries[: self.written]:
             entry.move(QUEUED)
         self.numbered = max(self.numbered, self.written)

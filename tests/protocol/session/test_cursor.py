@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -524,3 +525,21 @@ def test_what_is_said_is_handled_stored_and_was_brought(is_stored: bool, steps: 
         assert cursor.told <= cursor.safe <= cursor.rx <= cursor.arrived
         assert cursor.told < cursor.expected <= cursor.arrived + 1
         assert cursor.held_bytes == sum(number > 0 for number in waiting)
+
+
+@pytest.mark.parametrize("ask", ["rx", "chain", "safe", "held_bytes"])
+def test_to_ask_for_it_does_not_put_off_what_is_urgent(ask: str) -> None:
+    cursor = make(Window(messages=40))
+    urgent: list[int] = [0]
+    for number in range(1, 101):
+        take(cursor, "a")
+        is_due = cursor.handled("a")
+        getattr(cursor, ask)
+        if is_due and cursor.is_urgent:
+            urgent.append(number)
+            cursor.acknowledge()
+        elif is_due:
+            cursor.promise(10.2)
+    late = [after - before - 10 for before, after in pairwise(urgent)]
+    assert len(late) > 6
+    assert all(0 <= count <= 5 for count in late)  # an eighth of the window
