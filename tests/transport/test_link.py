@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
 
 from statews import Limits, Link, LinkClosed, LinkDropped, Policy
+from statews.protocol.deflate import Deflater, Inflater
 from statews.protocol.frames import Decoder, Encoder
 from statews.protocol.handshake import ServerHandshake
 from statews.transport.stream import CHUNK, LONG_CHUNK, ByteStream, receive, send
@@ -19,12 +23,15 @@ from tests.transport.test_listen import REQUEST
 pytestmark = pytest.mark.anyio
 
 
-def link_over(stream: ByteStream) -> Link:
+def link_over(stream: ByteStream, deflater: Deflater | None = None) -> Link:
     """A server's link, without the bytes of the opening handshake."""
     handshake = ServerHandshake(subprotocols=(), deflate=None, limits=Limits())
     request = handshake.feed(REQUEST)
     assert request is not None
-    return Link(stream, handshake.accept(request)[1], Policy())
+    opened = handshake.accept(request)[1]
+    if deflater is not None:
+        opened = replace(opened, encoder=Encoder(entropy=None, deflater=deflater))
+    return Link(stream, opened, Policy())
 
 
 async def test_a_peer_that_floods_behind_its_close_frame_does_not_hold_up_the_loop() -> None:
@@ -170,3 +177,31 @@ async def test_texts_are_bounded_as_everything_else() -> None:
     assert told == [False] * 65 + [True]
     link.release()
     theirs.close()
+
+
+def message_of(size: int) -> str | bytes:
+    """Text that is ASCII, text that is not, or bytes; worth compressing or not."""
+    kinds = [b"\xc3" * size, "x" * size, "é" * size, f"{size} " * (size // 4 + 1)]
+    return kinds[size % len(kinds)]
+
+
+@given(sizes=st.lists(st.one_of(st.integers(0, 300), st.integers(16_000, 17_000)), max_size=30))
+def test_a_deflater_takes_messages_in_the_order_of_the_wire(sizes: list[int]) -> None:
+    async def play() -> None:
+        sink = Sink()
+        deflater = Deflater(window_bits=15, context_takeover=True, level=6, threshold_bytes=64)
+        link = link_over(sink, deflater)
+        sent = [message_of(size) for size in sizes]
+        for message in sent:
+            if isinstance(message, str) and message.isascii():
+                link.write_text(message)
+            else:
+                link.write(message)
+        link.ping()
+        reader = Decoder(
+            masked=False, limit=1 << 20, inflater=Inflater(window_bits=15, context_takeover=True)
+        )
+        reader.feed(sink.data)
+        assert list(reader.inbox) == sent
+
+    anyio.run(play)
