@@ -181,7 +181,12 @@ async def test_texts_are_bounded_as_everything_else() -> None:
 
 def message_of(size: int) -> str | bytes:
     """Text that is ASCII, text that is not, or bytes; worth compressing or not."""
-    kinds: list[str | bytes] = [b"\xc3" * size, "x" * size, "é" * size, f"{size} " * (size // 4 + 1)]
+    kinds: list[str | bytes] = [
+        b"\xc3" * size,
+        "x" * size,
+        "é" * size,
+        f"{size} " * (size // 4 + 1),
+    ]
     return kinds[size % len(kinds)]
 
 
