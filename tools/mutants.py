@@ -46,7 +46,8 @@ LIFE: Final = tuple(
     for name in ("closing", "hooks", "liveness", "messages", "observing", "orders", "retries")
 )
 SYNC: Final = tuple(
-    f"tests/protocol/test_sync_{name}.py" for name in ("after", "latest", "since", "properties")
+    f"tests/protocol/test_sync_{name}.py"
+    for name in ("after", "arguments", "latest", "properties", "since")
 )
 KEPT_DIAGRAMS: Final = (
     "tests/test_diagram_files.py::test_the_kept_diagrams_show_the_machines_that_run"

@@ -7,7 +7,8 @@ import pytest
 from statews.policy import Delivery, Outbox
 from statews.protocol.burst import Burst
 from statews.protocol.entry import Entry, ReceiptState, Terms
-from statews.protocol.outbox import Queue
+from statews.protocol.outbox import DIRECT, Queue
+from statews.protocol.session.log import DEFAULT_WINDOW, Log
 
 
 def burst_of(queue: Queue, *texts: str) -> tuple[Burst, int]:
@@ -189,3 +190,51 @@ def test_two_queues_never_share_what_is_in_them() -> None:
     held = [[entry.message for entry in queue.entries] for queue in queues]
     assert held == [["tracked"], ["put"], ["text"], ["restored after a close"]]
     assert Queue(Outbox()).entries == []
+
+
+def test_a_burst_takes_room_behind_the_entries() -> None:
+    queue = Queue(Outbox(messages=4, size_bytes=100))
+    queue.track(Entry("a"))
+    burst_of(queue, "b", "c")
+    assert queue.has_room(1)
+    queue.track_text("d")
+    assert not queue.has_room(1)
+    queue.expand()
+    assert (queue.written, len(queue.entries)) == (4, 4)
+    queue.track(Entry("e"))
+    burst_of(queue, "f")
+    queue.expand()
+    assert (queue.written, len(queue.entries)) == (6, 6)
+
+
+def test_texts_are_borne_anew_as_far_as_entries_are_acknowledged() -> None:
+    queue = Queue(Outbox())
+    for _ in range(3):
+        queue.track(Entry("entry"))
+    queue.bear(5, 1000)
+    burst_of(queue)
+    assert [queue.track_text("a") for _ in range(3)] == [False, False, True]
+    assert queue.acknowledge(2) == 2
+    assert [queue.track_text("a") for _ in range(2)] == [False, True]
+    assert queue.acknowledge(3) == 1
+    assert [queue.track_text("a") for _ in range(1)] == [True]
+    assert queue.acknowledge(5) == 2
+    assert not queue.track_text("a")
+
+
+def test_what_may_go_without_a_look_is_64_kib() -> None:
+    assert DIRECT == 65536
+
+
+def test_a_queue_that_is_made_slim_keeps_what_is_in_it() -> None:
+    log = Log(Outbox())
+    assert log.put(Entry("kept"), 0.0)
+    log.suspend()
+    assert [entry.message for entry in log.entries] == ["kept"]
+    log.resume(0, DEFAULT_WINDOW)
+    entry = log.next_waiting(0.0)
+    assert entry is not None
+    log.wrote(entry)
+    log.acknowledge(1)
+    log.suspend()
+    assert log.entries is Queue(Outbox()).entries
