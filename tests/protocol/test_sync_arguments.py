@@ -41,7 +41,7 @@ DEFAULTS: Final[dict[type[Strategy], dict[str, object]]] = {
     Since: {"overlap": 2.0, "timeout": 10.0, "retries": 2, "hold": 10_000},
     Latest: {"keys": 100_000},
 }
-POSITIONS: Final = {
+POSITIONS: Final[dict[type[Strategy], str]] = {
     After: '{"cursors": a list of [key, [epoch, number]]}',
     Since: '{"stamp": a number or null, "ids": a list of strings}',
     Latest: "a list of pairs of key and version",
@@ -49,8 +49,10 @@ POSITIONS: Final = {
 
 
 def make(kind: type[Strategy], **changes: object) -> Strategy:
-    arguments = MAKE[kind] | changes
-    return kind(arguments.pop("request"), **arguments)
+    arguments: dict[str, Any] = MAKE[kind] | changes
+    construct: Any = kind
+    made: Strategy = construct(arguments.pop("request"), **arguments)
+    return made
 
 
 @pytest.mark.parametrize(("kind", "name"), NEEDED)
