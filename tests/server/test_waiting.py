@@ -171,11 +171,10 @@ async def test_nobody_receives_from_the_link_of_a_session() -> None:
             await client.send("another")
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # under trio only scopes are cancelled
 async def test_a_handler_whose_wait_somebody_else_cancels_has_failed(
-    anyio_backend_name: str, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    if anyio_backend_name != "asyncio":
-        pytest.skip("under trio only scopes are cancelled")
     got: list[tuple[Message, bool]] = []
 
     async def handle(session: Session) -> None:
