@@ -128,7 +128,7 @@ class Latest(Strategy, Generic[Parsed]):
             if not is_newer:
                 return True
             self._remember(self._released, key, version)
-        self._outcome.deliver(message, Mark(key, version), (self.name, key))
+        self._outcome.deliver(item.message, Mark(key, version), (self.name, key))
         return True
 
     @override
