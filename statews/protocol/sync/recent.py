@@ -41,7 +41,7 @@ class Recent:
         """
         self._ids[name] = stamp, self._fetch
         if len(self._ids) > self._size:
-            self._ids.popitem(last=False)
+            del self._ids[next(iter(self._ids))]
         while True:  # it ends with the present fetch's first id, if not before
             oldest, (its_stamp, its_fetch) = next(iter(self._ids.items()))
             if its_stamp >= needed or its_fetch > self._fetch - FETCHES:
