@@ -324,10 +324,10 @@ class Listener(Generic[Visit, Guest]):
                 await link.serve()
             finally:
                 self._leave(guest, link)
+                await close(link, self._policy)
         except Exception:
             logger.exception("a link failed")
         finally:
-            await close(link, self._policy)
             self._release(stream, visit, link)
 
     def _release(self, stream: ByteStream, visit: Visit, link: Link | None) -> None:
