@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import tracemalloc
 from itertools import product
 
 import pytest
@@ -23,6 +22,8 @@ from statews.lifecycle import (
     State,
     describe,
 )
+
+from .memory import Memory, traced
 
 IDLE, CONNECTING, OPEN = State.IDLE, State.CONNECTING, State.OPEN
 BACKING_OFF, FAILED, CLOSED = State.BACKING_OFF, State.FAILED, State.CLOSED
@@ -224,10 +225,10 @@ def test_a_connection_has_no_room_for_flags() -> None:
     assert not hasattr(Lifecycle(None), "__dict__")
 
 
-def kept_bytes(connections: int) -> int:
+def kept_bytes(connections: int, memory: Memory) -> int:
     """What this many connections leave behind, each having gone all the way round."""
     gc.collect()
-    before, _ = tracemalloc.get_traced_memory()
+    before, _ = memory()
     events: tuple[Event, ...] = ("connect", "opened", "settled", "lost", "elapsed", "close")
     for _ in range(connections):
         connection = Lifecycle(None)
@@ -236,17 +237,15 @@ def kept_bytes(connections: int) -> int:
         with pytest.raises(RefusedEventError, match="stays closed"):
             connection.fire("connect")
     gc.collect()
-    after, _ = tracemalloc.get_traced_memory()
+    after, _ = memory()
     return after - before
 
 
 def test_connections_that_are_gone_leave_nothing_behind() -> None:
-    tracemalloc.start()
-    try:
+    with traced() as memory:
         # The interpreter keeps something now and then; a leak would be there every time.
-        assert min(kept_bytes(100) for _ in range(5)) < 100 * 8  # not even a pointer each
-    finally:
-        tracemalloc.stop()
+        kept = min(kept_bytes(100, memory) for _ in range(5))
+        assert kept < 100 * 8  # not even a pointer each
 
 
 walks = st.lists(st.sampled_from(EVENTS), max_size=40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import tracemalloc
 from itertools import product
 
 import pytest
@@ -21,6 +20,8 @@ from statews.lifecycle import (
     fire_session,
 )
 from statews.lifecycle.session import EVENTS, MACHINE, REFUSALS, STATES
+
+from .memory import Memory, traced
 
 ATTACHED, DETACHED = SessionState.ATTACHED, SessionState.DETACHED
 EXPIRED, ENDED = SessionState.EXPIRED, SessionState.ENDED
@@ -143,10 +144,10 @@ def test_what_transitions_logs_names_the_machine(caplog: pytest.LogCaptureFixtur
     assert set(logged) == {"statews.session"}
 
 
-def kept_bytes(sessions: list[SessionModel]) -> int:
+def kept_bytes(sessions: list[SessionModel], memory: Memory) -> int:
     """What it costs to move these sessions all the way round."""
     gc.collect()
-    before, _ = tracemalloc.get_traced_memory()
+    before, _ = memory()
     events: tuple[SessionEvent, ...] = ("attached", "replaced", "lost", "attached", "lost")
     for session in sessions:
         for event in events:
@@ -154,18 +155,16 @@ def kept_bytes(sessions: list[SessionModel]) -> int:
         with pytest.raises(RefusedEventError, match="no link is attached"):
             fire_session(session, "lost")
     gc.collect()
-    after, _ = tracemalloc.get_traced_memory()
+    after, _ = memory()
     return after - before
 
 
 def test_a_session_costs_the_machine_nothing_while_it_lives() -> None:
     sessions: list[SessionModel] = [Session() for _ in range(100)]
-    tracemalloc.start()
-    try:
+    with traced() as memory:
         # The interpreter keeps something now and then; a leak would be there every time.
-        assert min(kept_bytes(sessions) for _ in range(5)) < 100 * 8  # not even a pointer each
-    finally:
-        tracemalloc.stop()
+        kept = min(kept_bytes(sessions, memory) for _ in range(5))
+        assert kept < 100 * 8  # not even a pointer each
 
 
 walks = st.lists(st.sampled_from(EVENTS), max_size=40)

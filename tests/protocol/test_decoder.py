@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections import deque
 
 import pytest
@@ -13,6 +12,7 @@ from statews.errors import FrameError
 from statews.protocol.codes import CloseCode
 from statews.protocol.frames import Decoder, Message
 
+from ..memory import traced
 from .wire import (
     BINARY,
     CLOSE,
@@ -319,13 +319,10 @@ def test_nothing_is_read_behind_a_close_frame(masked: bool, size: int) -> None:
 
 
 def traced_peak(run: deque[bytes], reader: Decoder) -> int:
-    tracemalloc.start()
-    try:
+    with traced() as memory:
         while run:
             reader.feed(run.popleft())
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+        return memory()[1]
 
 
 def test_an_announced_gigabyte_allocates_nothing() -> None:

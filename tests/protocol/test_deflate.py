@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 import zlib
 
 import pytest
@@ -16,6 +15,7 @@ from statews.policy import Deflate
 from statews.protocol.deflate import Deflater, Inflater, acceptable, codecs, offered
 from statews.protocol.frames import Decoder, Encoder, Message
 
+from ..memory import traced
 from .wire import BINARY, CONTINUATION, LIMIT, PING, TEXT, chunk_sizes, cut, frame
 
 TAIL = b"\x00\x00\xff\xff"
@@ -288,14 +288,10 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
     bomb += packer.flush(zlib.Z_SYNC_FLUSH)[:-4]
     reader = decoder(limit=1 << 18)
     wire = frame(BINARY, bomb, rsv=4)
-    tracemalloc.start()
-    try:
+    with traced() as memory:
         with pytest.raises(FrameError, match="inflates to over the limit"):
             reader.feed(wire)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < (1 << 20)
+        assert memory()[1] < (1 << 20)
 
 
 # The negotiation.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import anyio
 import pytest
 
@@ -13,6 +11,7 @@ from statews.protocol.session.chain import start
 from statews.transport.network import NETWORK
 from statews.transport.stream import receive, send
 
+from ..memory import traced
 from .test_identity import old
 from .world import HOST, SOON, Desk, Speaker, connect, dialled, echo, serve
 
@@ -84,12 +83,10 @@ async def test_a_hello_that_says_it_is_long_is_refused_at_once_whatever_follows(
     async with serve(), dialled() as speaker:
         link = speaker.link
         header = b"\x81\xff" + size.to_bytes(8, "big") + MASK
-        tracemalloc.start()
-        link._stream.send_nowait(header)
-        assert (await speaker.ending()).code == 1009
-        held = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert held < 2_000_000
+        with traced() as memory:
+            link._stream.send_nowait(header)
+            assert (await speaker.ending()).code == 1009
+            assert memory()[1] < 2_000_000
         assert anyio.current_time() == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -18,6 +17,7 @@ from statews import (
     UpgradeRefused,
 )
 
+from ..memory import traced
 from .conftest import open_sockets
 from .peers import TLS, Peer, accepted, dial_to, scripted, serving, text_frame
 
@@ -167,15 +167,11 @@ async def test_an_answer_without_an_end_takes_no_more_memory_than_its_limit() ->
         while True:
             await peer.send(b"X: " + b"1" * 8000 + b"\r\n")
 
-    tracemalloc.start()
-    try:
+    with traced() as memory:
         async with scripted(flood) as server:
             with pytest.raises(HandshakeError, match="the peer sent an HTTP head "):
                 await dial_to(server.url)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 2 * 1024 * 1024  # of both sides, the limit being 64 KiB
+        assert memory()[1] < 2 * 1024 * 1024  # of both sides, the limit being 64 KiB
 
 
 async def test_bytes_behind_the_101_are_frames() -> None:
