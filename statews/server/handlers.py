@@ -62,6 +62,8 @@ class Handlers:
         """Cancel the handler of a session; what it was busy with comes again."""
         if session in self._running:
             self._running[session].cancel()
+        else:
+            session.fall_asleep()
 
     async def _run(self, session: Session) -> None:
         try:
@@ -80,8 +82,11 @@ class Handlers:
                 session.inbox.put_back()
         finally:
             del self._running[session]
-        if scope.cancel_called and session.is_attached and not session.is_over:
-            self.run(session)  # its client came back before this one was gone
+        if scope.cancel_called and not session.is_over:
+            if session.is_attached:
+                self.run(session)  # its client came back before this one was gone
+            else:
+                session.fall_asleep()
 
     def _failed(self, session: Session, error: BaseException) -> None:
         """The link is closed, and the next one begins with what was not handled."""

@@ -50,14 +50,14 @@ class Inbox:
 
     __slots__ = ("_arrived", "_items", "_last", "_loose", "_loose_bytes", "again_upto", "cursor")
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, again_upto: int = 0) -> None:
         self.cursor: Cursor = cursor
         # A message that has a number stands for itself: there is one for each of them.
         self._items: deque[Item | Message] | None = None  # empty, it would be 600 bytes
         self._last: Item | Message | None = None
         self._arrived: Signal | None = None
         self._loose = self._loose_bytes = 0  # of what waits, the messages without a number
-        self.again_upto: int = 0
+        self.again_upto: int = again_upto
 
     def __len__(self) -> int:
         return 0 if self._items is None else len(self._items)
@@ -193,6 +193,11 @@ class Inbox:
         if self._items is None:
             self._items = deque()
         self._items.appendleft(last)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is here: no event that waits, none that is handled, and no handler."""
+        return not self._items and self._last is None and self._arrived is None
 
     @property
     def is_waited_for(self) -> bool:

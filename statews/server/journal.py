@@ -6,26 +6,26 @@ a peer is told, the store knows. Records are JSON, messages are streams named af
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from anyio import CancelScope, Event, sleep
 
 from ..errors import StoreCorruptError, StoreError, UsageError
 from ..protocol.entry import Entry, Terms
-from ..protocol.session import Credentials, Cursor, Log, Peer
 from ..store.base import Stored
 from ..store.sqlite import SQLiteStore
 from .session import Session
+from .standing import Standing, read_record, write_record
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ..policy import AtLimit
     from ..protocol.frames import Message
+    from ..protocol.session import Credentials, Peer
     from ..store.base import Contents, OutboxStore
     from .settings import SessionLimits
 
@@ -72,7 +72,6 @@ class Journal:
         self.size_bytes: int = 0
         self.arriving: deque[Message] = deque()
         self._limits = limits
-        self._outbox = limits.outbox
         self._store = store
         self._noted: set[Session] = set()
         self._transacting: dict[Session, Event] = {}  # and what is set when that is over
@@ -93,15 +92,14 @@ class Journal:
 
     def new(self, sid: str, credentials: Credentials, chain: int) -> Session:
         """Begin a session. What its client knows of it has to be saved first."""
-        peer = Peer(
-            Log(self._outbox, is_numbered_at_once=True),
-            Cursor(self._limits.window, chain=chain, is_stored=self.is_durable),
-        )
-        peer.log.chain = chain
-        session = Session(sid, credentials, peer, self)
+        session = Session(sid, credentials, Standing.first(chain), self)
         self.sessions[sid] = session
         self.note(session)
         return session
+
+    def wake(self, standing: Standing) -> Peer:
+        """What a session goes on with that has slept."""
+        return standing.peer(self._limits, is_stored=self.is_durable)
 
     def end(self, session: Session, event: str = "ended") -> None:
         """A session is over: both the memory and the store forget it."""
@@ -118,7 +116,7 @@ class Journal:
         self._on_over(session)
 
     def _bury(self, session: Session) -> None:
-        self.tombstones[session.id] = Tombstone(session.credentials, session.peer.cursor.rx)
+        self.tombstones[session.id] = Tombstone(session.credentials, session.position)
         if len(self.tombstones) > TOMBSTONES:
             del self.tombstones[next(iter(self.tombstones))]
 
@@ -151,17 +149,18 @@ class Journal:
         for session in self.away:
             if self.size_bytes <= self._limits.total_bytes:
                 return
-            self._drop(session, session.peer.log.last)
+            self._drop(session, session.sent)
 
     def _drop(self, session: Session, upto: int) -> None:
-        session.peer.log.drop(upto)
-        self.settled(session)
+        if not session.is_asleep:
+            session.peer.log.drop(upto)
+            self.settled(session)
 
     def sweep(self) -> None:
         """Drop what was here at the last sweep already, of clients that are away."""
         for session in self.away:
             self._drop(session, session.kept_upto)
-            session.kept_upto = session.peer.log.last
+            session.kept_upto = session.sent
 
     def note(self, session: Session) -> None:
         """Something of a session has changed. To save it is not urgent."""
@@ -188,15 +187,15 @@ class Journal:
         self._noted -= noted
         for session in noted:
             _save(store, session)
-        marks = [(session, session.mark()) for session in noted]
+        marks = [(session, session.sent, session.standing()) for session in noted]
         try:
             await store.commit()
         except BaseException:
             self._noted |= {session for session in noted if not session.is_over}
             self._moved.set()
             raise
-        for session, mark in marks:
-            session.stored(mark)
+        for session, last, standing in marks:
+            session.stored(last, standing)
 
     async def transact(
         self, session: Session, effect: Callable[[sqlite3.Connection], Result]
@@ -209,15 +208,16 @@ class Journal:
             )
         if position is None or session in self._transacting:
             raise UsageError("there is no message that was received and is not handled")
-        last, (rx, chain) = session.peer.log.last, position
-        record = json.dumps(_record(session) | {"rx": rx, "rc": chain})
+        last, (rx, chain) = session.sent, position
+        standing = session.standing()._replace(rx=rx, rx_chain=chain)
+        record = write_record(session.credentials, standing)
         self._transacting[session] = Event()  # no record that knows less may come after this one
         try:
             result = await store.transact(effect, name=session.id, position=record)
             session.inbox.handle_last()
         finally:
             self._transacted(store, session)
-        session.stored(session.mark()._replace(last=last))
+        session.stored(last, session.standing())
         return result
 
     def _transacted(self, store: OutboxStore, session: Session) -> None:
@@ -249,11 +249,11 @@ class Journal:
 
     def _restore(self, contents: Contents) -> None:
         for sid, text in contents.positions.items():
-            record = cast("Mapping[str, object]", json.loads(text))
-            self.sessions[sid] = _session(sid, _Reader(record), self._limits, self)
+            credentials, standing = read_record(text)
+            self.sessions[sid] = Session(sid, credentials, standing, self)
         for stored in contents.messages:
             session = self.sessions.get(stored.stream)
-            if session is not None and stored.number == session.peer.log.last + 1:
+            if session is not None and stored.number == session.sent + 1:
                 session.restore(Entry(stored.message, Terms(number=stored.number)))
                 self.settled(session)
 
@@ -291,66 +291,9 @@ def _save(store: OutboxStore, session: Session) -> None:
 
     The record says which number the first message has that is kept.
     """
-    log = session.peer.log
-    if log.settled:
-        store.remove(log.settled, stream=session.id)
-        log.settled = []
-    store.save_position(session.id, json.dumps(_record(session)))
-
-
-def _record(session: Session) -> dict[str, object]:
-    """What a later process has to know of a session, beside its messages."""
-    credentials, log, cursor = session.credentials, session.peer.log, session.peer.cursor
-    issued = credentials.issued
-    return {
-        "principal": credentials.principal,
-        "n": credentials.attempt,
-        "current": credentials.current.hex(),
-        "issued": None if issued is None else issued.hex(),
-        "rx": cursor.rx,
-        "rc": cursor.chain,
-        "acknowledged": log.acknowledged,
-        "chain": log.chain,
-        "confirmed": log.confirmed,
-    }
-
-
-def _session(sid: str, read: _Reader, limits: SessionLimits, journal: Journal) -> Session:
-    """The session that a record was made of."""
-    issued = read.maybe_text("issued")
-    credentials = Credentials(
-        principal=read.maybe_text("principal"),
-        attempt=read.number("n"),
-        current=bytes.fromhex(read.text("current")),
-        issued=None if issued is None else bytes.fromhex(issued),
-    )
-    log = Log(limits.outbox, is_numbered_at_once=True)
-    log.go_on(
-        read.number("acknowledged"), read.number("chain"), confirmed=read.number("confirmed")
-    )
-    cursor = Cursor(limits.window, rx=read.number("rx"), chain=read.number("rc"))
-    session = Session(sid, credentials, Peer(log, cursor), journal)
-    session.inbox.again_upto = cursor.rx + 1  # it may have been in the middle of the next one
-    return session
-
-
-class _Reader:
-    """A record, read field by field."""
-
-    def __init__(self, record: Mapping[str, object]) -> None:
-        self._record = record
-
-    def number(self, name: str) -> int:
-        value = self._record[name]
-        if not isinstance(value, int):
-            raise TypeError(name)
-        return value
-
-    def text(self, name: str) -> str:
-        value = self._record[name]
-        if not isinstance(value, str):
-            raise TypeError(name)
-        return value
-
-    def maybe_text(self, name: str) -> str | None:
-        return None if self._record[name] is None else self.text(name)
+    if not session.is_asleep:
+        log = session.peer.log
+        if log.settled:
+            store.remove(log.settled, stream=session.id)
+            log.settled = []
+    store.save_position(session.id, write_record(session.credentials, session.standing()))

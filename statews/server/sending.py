@@ -15,12 +15,14 @@ from ..policy import AtLimit
 from ..protocol.entry import Entry, Terms
 from ..protocol.envelope import is_slot
 from ..protocol.outbox import DIRECT
+from .standing import Standing
 
 if TYPE_CHECKING:
     from ..protocol.frames import Message
     from ..protocol.session import Peer
     from ..transport.conversation import Conversation
     from .attachment import Attachment
+    from .inbox import Inbox
     from .journal import Journal
 
 __all__ = ["Sending"]
@@ -32,7 +34,6 @@ class Sending(ABC):
     Attributes:
         id: public, and the same for as long as the session lasts.
         state: whether a link of the client is up, or why none will be.
-        peer: this side of it.
         direct: where to write texts to at once; None: a message has to be looked at.
         counted_bytes: what its log holds, as far as the server has counted.
     """
@@ -41,26 +42,30 @@ class Sending(ABC):
         "_attachment",
         "_journal",
         "_room",
+        "_side",
         "counted_bytes",
         "direct",
         "id",
-        "peer",
         "state",
     )
 
-    def __init__(self, sid: str, peer: Peer, journal: Journal) -> None:
+    def __init__(self, sid: str, standing: Standing, journal: Journal) -> None:
         self.id: str = sid
         self.state: SessionState = SessionState.DETACHED
-        self.peer: Peer = peer
         self.direct: Conversation | None = None
         self.counted_bytes: int = 0
         self._journal = journal
+        self._side: Peer | Standing = standing
         self._attachment: Attachment | None = None  # while a link is up
         self._room: Signal | None = None
 
     @abstractmethod
     async def _save(self) -> None:
         """Return when everything of it is stored, if there is a store. Raises StoreError."""
+
+    @abstractmethod
+    def _wake_up(self, standing: Standing) -> tuple[Peer, Inbox]:
+        """Go on from there."""
 
     @abstractmethod
     def _added(self, entry: Entry) -> None:
@@ -72,9 +77,21 @@ class Sending(ABC):
         return self.state in (SessionState.EXPIRED, SessionState.ENDED)
 
     @property
+    def peer(self) -> Peer:
+        """This side of it. To ask for it wakes a session that sleeps."""
+        side = self._side
+        return self._wake_up(side)[0] if isinstance(side, Standing) else side
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether nothing of it is under way, and only what is needed to go on is kept."""
+        return isinstance(self._side, Standing)
+
+    @property
     def sent(self) -> int:
         """The number of the last message that was sent; the next one has the next."""
-        return self.peer.log.last
+        side = self._side
+        return side.acknowledged if isinstance(side, Standing) else side.log.last
 
     async def send(self, message: Message) -> None:
         """Send one message: at once if the client is there, and when it is back if it is not.

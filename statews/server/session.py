@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import BusyError, ConnectionClosed
 from ..lifecycle import fire_session
@@ -13,6 +13,7 @@ from ..protocol.sync import Gap
 from .attachment import Attachment
 from .inbox import Inbox
 from .sending import Sending
+from .standing import Standing
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,20 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Events", "Session"]
 
 Result = TypeVar("Result")
-
-
-class Mark(NamedTuple):
-    """How far a session has come.
-
-    Attributes:
-        last: the number of the last message that was sent.
-        rx: the number of the last one that was handled.
-        chain: the check value up to there.
-    """
-
-    last: int
-    rx: int
-    chain: int
 
 
 class Session(Sending):
@@ -68,13 +55,15 @@ class Session(Sending):
         "links",
     )
 
-    def __init__(self, sid: str, credentials: Credentials, peer: Peer, journal: Journal) -> None:
-        super().__init__(sid, peer, journal)
+    def __init__(
+        self, sid: str, credentials: Credentials, standing: Standing, journal: Journal
+    ) -> None:
+        super().__init__(sid, standing, journal)
         self.credentials: Credentials = credentials
         self.links: int = 0
         self.context: object = None
         self.kept_upto: int = 0
-        self._inbox = Inbox(peer.cursor)
+        self._inbox: Inbox | None = None  # while it sleeps
         self._durable = 0
 
     def __repr__(self) -> str:
@@ -106,7 +95,7 @@ class Session(Sending):
 
         Cancellation: no message is lost.
         """
-        text = self._inbox.next_text()
+        text = self.inbox.next_text()
         if text is not None:
             return text
         while True:
@@ -120,13 +109,14 @@ class Session(Sending):
         """The next event, if it is here, and no store has to know first of the one before."""
         if self._journal.is_durable:
             return None
-        if self._inbox.handle_last() and self._attachment is not None:
+        inbox = self.inbox
+        if inbox.handle_last() and self._attachment is not None:
             self._attachment.acknowledge_soon()
-        return self._inbox.take()
+        return inbox.take()
 
     async def next_event(self) -> Event:
         """As `receive`, with the gaps: messages that the client dropped before they were sent."""
-        inbox = self._inbox
+        inbox = self.inbox
         await self.acknowledge()
         while (event := inbox.take()) is None:
             if self.is_over:
@@ -145,7 +135,7 @@ class Session(Sending):
         return self
 
     async def __anext__(self) -> Message:
-        text = self._inbox.next_text()
+        text = self.inbox.next_text()
         if text is not None:
             return text
         while True:  # as `receive`, one coroutine less for each handler that waits
@@ -168,7 +158,7 @@ class Session(Sending):
         Raises:
             StoreError: the store cannot keep that.
         """
-        if self._inbox.handle_last() is not None:
+        if self.inbox.handle_last() is not None:
             await self._save()
             self.saved()
 
@@ -193,17 +183,14 @@ class Session(Sending):
         """
         return await self._journal.transact(self, effect)
 
-    def mark(self) -> Mark:
-        """How far it has come, to be told of when that is stored."""
+    def stored(self, last: int, standing: Standing) -> None:
+        """The store has everything up to there: it may go out, and be acknowledged."""
+        self._durable = max(self._durable, last)
+        if self.is_asleep:
+            return
         cursor = self.peer.cursor
-        return Mark(self.peer.log.last, cursor.rx, cursor.chain)
-
-    def stored(self, mark: Mark) -> None:
-        """Everything up to there is in the store: it may go out, and be acknowledged."""
-        cursor = self.peer.cursor
-        self._durable = max(self._durable, mark.last)
-        if mark.rx > cursor.safe:
-            cursor.saved(mark.rx, mark.chain)
+        if standing.rx > cursor.safe:
+            cursor.saved(standing.rx, standing.rx_chain)
         if self._attachment is not None:
             self._attachment.acknowledge_soon()
             self._attachment.refill()
@@ -218,12 +205,13 @@ class Session(Sending):
     @property
     def redelivered(self) -> bool:
         """Whether the message received last may have been handled before, by one that failed."""
-        return self._inbox.is_again
+        return self.inbox.is_again
 
     @property
     def position(self) -> int:
         """The number of the last message handled: with `id` it names a message for good."""
-        return self.peer.cursor.rx
+        side = self._side
+        return side.rx if isinstance(side, Standing) else side.cursor.rx
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """End the session, by intent: both sides forget it. Calling it again is fine."""
@@ -273,7 +261,8 @@ class Session(Sending):
     def over(self, event: str) -> None:
         """Nothing will come any more: whoever waits learns it."""
         fire_session(self, "elapsed" if event == "elapsed" else "ended")
-        self._inbox.wake()
+        if self._inbox is not None:
+            self._inbox.wake()
         self._wake()
 
     def count_link(self, _: object) -> None:
@@ -282,8 +271,26 @@ class Session(Sending):
 
     @property
     def inbox(self) -> Inbox:
-        """What waits for the handler."""
-        return self._inbox
+        """What waits for the handler. To ask for it wakes a session that sleeps."""
+        inbox = self._inbox
+        return self._wake_up(self.standing())[1] if inbox is None else inbox
+
+    def standing(self) -> Standing:
+        """Where it stands now, beside the messages that wait."""
+        side = self._side
+        return side if isinstance(side, Standing) else Standing.of(side, self.inbox.again_upto)
+
+    def _wake_up(self, standing: Standing) -> tuple[Peer, Inbox]:
+        peer = self._journal.wake(standing)
+        inbox = Inbox(peer.cursor, standing.again_upto)
+        self._side, self._inbox = peer, inbox
+        return peer, inbox
+
+    def fall_asleep(self) -> None:
+        """Keep only what is needed to go on, if nothing is under way."""
+        if self.is_asleep or self.is_attached or not (self.inbox.is_idle and self.peer.is_idle):
+            return
+        self._side, self._inbox = self.standing(), None
 
     @property
     def durable(self) -> float:

@@ -30,8 +30,9 @@ class Upkeep:
         """The link of a session is lost."""
         now = current_time()
         self._journal.away[session] = now + self._limits.time_to_live
-        session.kept_upto = session.peer.log.acknowledged
-        self._journal.settled(session)  # what went out by the link was not counted
+        if not session.is_asleep:
+            session.kept_upto = session.peer.log.acknowledged
+            self._journal.settled(session)  # what went out by the link was not counted
         if self._limits.hibernate_after < math.inf:
             self._awake.pop(session, None)  # to the end
             self._awake[session] = now + self._limits.hibernate_after

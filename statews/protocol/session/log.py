@@ -136,6 +136,11 @@ class Log(Queue):
         self.bear(most, most_bytes)
         return self.may_go_at_once(DIRECT)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the peer has handled all that was sent."""
+        return self.last == self.confirmed and not (self.entries or self.settled)
+
     def chain_at(self, seq: int) -> int | None:
         """The check value of everything up to `seq`; None if that is not known (any more)."""
         if not self.acknowledged <= seq <= self.last:

@@ -324,6 +324,13 @@ class Peer:
             self._reply(write_question(self.cursor.acknowledge()))
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits here, neither for the application nor for the other side."""
+        log, cursor = self.log, self.cursor
+        is_heard = cursor.arrived == cursor.rx == cursor.safe
+        return is_heard and log.is_idle and not (self._slots or self._volatile or self.replies)
+
+    @property
     def has_frames(self) -> bool:
         """Whether something may be there to write."""
         return bool(self.replies or self._fresh or self.log.has_waiting)

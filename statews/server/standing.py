@@ -1,0 +1,118 @@
+"""What a session comes down to while nothing of it is under way, which a store keeps as well."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from ..protocol.session import Credentials, Cursor, Log, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .settings import SessionLimits
+
+__all__ = ["Standing", "read_record", "write_record"]
+
+
+class Standing(NamedTuple):
+    """Where the server's side of a session stands, beside the messages that wait.
+
+    Attributes:
+        acknowledged: the number of the last message that its client need not get any more.
+        chain: the check value up to there.
+        confirmed: the number of the last one that its client has handled. # <= acknowledged
+        rx: the number of the client's last message that was handled.
+        rx_chain: the check value up to there.
+        again_upto: messages up to this number may have been handled before.
+    """
+
+    acknowledged: int
+    chain: int
+    confirmed: int
+    rx: int
+    rx_chain: int
+    again_upto: int
+
+    @classmethod
+    def first(cls, chain: int) -> Standing:
+        """That of a new session, with the check value of nothing at all."""
+        return cls(0, chain, 0, 0, chain, 0)
+
+    @classmethod
+    def of(cls, peer: Peer, again_upto: int) -> Standing:
+        """That of a session that is awake."""
+        log, cursor = peer.log, peer.cursor
+        return cls(log.acknowledged, log.chain, log.confirmed, cursor.rx, cursor.chain, again_upto)
+
+    def peer(self, limits: SessionLimits, *, is_stored: bool) -> Peer:
+        """A peer that goes on from here."""
+        log = Log(limits.outbox, is_numbered_at_once=True)
+        log.go_on(self.acknowledged, self.chain, confirmed=self.confirmed)
+        cursor = Cursor(limits.window, rx=self.rx, chain=self.rx_chain, is_stored=is_stored)
+        return Peer(log, cursor)
+
+
+def write_record(credentials: Credentials, standing: Standing) -> str:
+    """What a later process has to know of a session, beside its messages."""
+    issued = credentials.issued
+    record = {
+        "principal": credentials.principal,
+        "n": credentials.attempt,
+        "current": credentials.current.hex(),
+        "issued": None if issued is None else issued.hex(),
+        "rx": standing.rx,
+        "rc": standing.rx_chain,
+        "acknowledged": standing.acknowledged,
+        "chain": standing.chain,
+        "confirmed": standing.confirmed,
+    }
+    return json.dumps(record)
+
+
+def read_record(text: str) -> tuple[Credentials, Standing]:
+    """What an earlier process has written.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    read = _Reader(cast("Mapping[str, object]", json.loads(text)))
+    issued = read.maybe_text("issued")
+    credentials = Credentials(
+        principal=read.maybe_text("principal"),
+        attempt=read.number("n"),
+        current=bytes.fromhex(read.text("current")),
+        issued=None if issued is None else bytes.fromhex(issued),
+    )
+    rx = read.number("rx")
+    standing = Standing(
+        acknowledged=read.number("acknowledged"),
+        chain=read.number("chain"),
+        confirmed=read.number("confirmed"),
+        rx=rx,
+        rx_chain=read.number("rc"),
+        again_upto=rx + 1,  # it may have been in the middle of the next one
+    )
+    return credentials, standing
+
+
+class _Reader:
+    """A record, read field by field."""
+
+    def __init__(self, record: Mapping[str, object]) -> None:
+        self._record = record
+
+    def number(self, name: str) -> int:
+        value = self._record[name]
+        if not isinstance(value, int):
+            raise TypeError(name)
+        return value
+
+    def text(self, name: str) -> str:
+        value = self._record[name]
+        if not isinstance(value, str):
+            raise TypeError(name)
+        return value
+
+    def maybe_text(self, name: str) -> str | None:
+        return None if self._record[name] is None else self.text(name)
