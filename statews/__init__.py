@@ -74,7 +74,8 @@ from .server import Request, Server, ServerStatistics, Session, SessionLimits, s
 from .store import MemoryStore, OutboxStore, SQLiteStore, Synchronous
 from .transport.dial import Target
 from .transport.link import Link
-from .transport.listen import Listener, listen
+from .transport.listen import listen
+from .transport.listener import Listener
 
 # A library says nothing unless the application wants to hear it.
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())

@@ -52,6 +52,7 @@ SYNC: Final = tuple(
 KEPT_DIAGRAMS: Final = (
     "tests/test_diagram_files.py::test_the_kept_diagrams_show_the_machines_that_run"
 )
+QUEUE: Final = ("tests/protocol/test_outbox.py", "tests/protocol/test_bursts.py")
 MACHINES: Final = ("tests/test_lifecycle.py", "tests/test_lifecycle_session.py")
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "statews/lifecycle/connection.py": ("tests/test_lifecycle.py", KEPT_DIAGRAMS),
@@ -64,11 +65,9 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "statews/protocol/entry.py": ("tests/protocol/test_outbox.py",),
     "statews/protocol/envelope.py": ("tests/protocol/test_envelope.py",),
     "statews/protocol/fence.py": ("tests/protocol/test_fence.py",),
+    "statews/protocol/inflight.py": QUEUE,
     "statews/protocol/liveness.py": ("tests/protocol/test_liveness.py",),
-    "statews/protocol/outbox.py": (
-        "tests/protocol/test_outbox.py",
-        "tests/protocol/test_bursts.py",
-    ),
+    "statews/protocol/outbox.py": QUEUE,
     "statews/protocol/session/chain.py": ("tests/protocol/session/test_chain.py",),
     "statews/protocol/session/cursor.py": ("tests/protocol/session/test_cursor.py",),
     "statews/protocol/session/greeting.py": ("tests/protocol/session/test_greeting.py",),

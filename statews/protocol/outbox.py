@@ -16,81 +16,35 @@ from typing_extensions import assert_never
 
 from ..errors import OutboxFullError
 from ..policy import AtLimit, Delivery, Outbox
-from .burst import Burst
-from .entry import (
-    ACKNOWLEDGED,
-    DROPPED,
-    EXPIRED,
-    IN_DOUBT,
-    PLAIN,
-    QUEUED,
-    WRITTEN,
-    Entry,
-)
+from .entry import ACKNOWLEDGED, DROPPED, EXPIRED, IN_DOUBT, PLAIN, QUEUED, WRITTEN, Entry
+from .inflight import InFlight
 
 __all__ = ["DIRECT", "Queue"]
 
 DIRECT: Final = 64 * 1024  # bytes; a longer message is not written before the limit was looked at
-# What most queues never need is one object for all of them, and never changed.
-_NO_ENTRIES: Final[list[Entry]] = []
-_NO_KEYS: Final[dict[Hashable, Entry]] = {}
-_NO_NUMBERS: Final[list[int]] = []
-_NO_TEXTS: Final[list[str]] = []
+_NO_KEYS: Final[dict[Hashable, Entry]] = {}  # one for all queues without, and never changed
 
 
-class Queue:
+class Queue(InFlight):
     """The outbox of one connection.
 
     Attributes:
-        entries: all that is not settled, in the order of sending.
-        written: how many of them, from the first on, the present link has.
-        texts: that were written behind the entries, as a burst. If there are any, nothing waits.
-        burst: what their receipts refer to.
-        size_bytes: the payloads of all of them together.
-        acknowledged: how many messages of the present link are settled.
         numbered: how many entries, from the first on, have numbers that outlive the link; they
             neither expire nor make room for newer ones.
-        settled: the numbers of stored messages that are settled, until somebody takes them.
     """
 
-    __slots__ = (
-        "_keys",
-        "_most",
-        "_most_bytes",
-        "_most_texts",
-        "_settings",
-        "_soonest",
-        "acknowledged",
-        "burst",
-        "entries",
-        "numbered",
-        "settled",
-        "size_bytes",
-        "texts",
-        "written",
-    )
+    __slots__ = ("_keys", "_settings", "_soonest", "numbered")
+
+    acknowledged: int
+    size_bytes: int
+    written: int
 
     def __init__(self, settings: Outbox) -> None:
+        super().__init__()
         self._settings = settings
         self._keys: dict[Hashable, Entry] = _NO_KEYS  # the waiting one of each key
-        self._most = self._most_texts = self._most_bytes = 0
         self._soonest = math.inf  # nothing that waits expires before
-        self.entries: list[Entry] = _NO_ENTRIES
-        self.texts: list[str] = _NO_TEXTS
-        self.burst: Burst | None = None
-        self.written: int = 0
-        self.size_bytes: int = 0
-        self.acknowledged: int = 0
         self.numbered: float = 0
-        self.settled: list[int] = _NO_NUMBERS
-
-    def __len__(self) -> int:
-        return len(self.entries) + len(self.texts)
-
-    @property
-    def position(self) -> int:
-        """How many messages the present link was given: the place of the last one."""
-        return self.acknowledged + self.written + len(self.texts)
 
     @property
     def has_waiting(self) -> bool:
@@ -110,55 +64,6 @@ class Queue:
         return not count or (
             count < settings.messages and self.size_bytes + size <= settings.size_bytes
         )
-
-    def track(self, entry: Entry) -> bool:
-        """Take in what was written to the link just now. Nothing may be waiting.
-
-        Returns:
-            Whether there is more now than `bear` allowed for.
-        """
-        if self.texts:
-            self.expand()
-        entry.state = WRITTEN
-        entry.attempts = 1
-        self.entries = entries = self.entries or []
-        entries.append(entry)
-        self._most_texts -= 1
-        self.written += 1
-        self.size_bytes = size = self.size_bytes + entry.size
-        return len(entries) > self._most or size > self._most_bytes
-
-    def track_text(self, text: str) -> bool:
-        """`track` for ASCII text about which there is nothing to know: the burst is enough.
-
-        Returns:
-            Whether there is more now than `bear` allowed for.
-        """
-        texts = self.texts
-        texts.append(text)
-        self.size_bytes = size = self.size_bytes + len(text)
-        return len(texts) > self._most_texts or size > self._most_bytes
-
-    def begin_burst(self) -> Burst:
-        """The first text behind the entries is going to be tracked."""
-        self.texts, self.burst = [], Burst(self)
-        return self.burst
-
-    def expand(self) -> None:
-        """Have an entry for each message."""
-        if self.burst is not None:
-            self.burst.entries = made = [Entry(text) for text in self.texts]
-            self.burst, self.texts = None, _NO_TEXTS
-            for entry in made:
-                entry.state, entry.attempts = WRITTEN, 1
-            self.entries = [*self.entries, *made]
-            self.written += len(made)
-            self._most_texts = self._most - len(self.entries)
-
-    def bear(self, messages: int, size_bytes: int) -> None:
-        """Have `track` and `track_text` speak up beyond so many."""
-        self._most, self._most_bytes = messages, size_bytes
-        self._most_texts = messages - len(self.entries)
 
     def put_behind(self, entry: Entry) -> bool:
         """Take in what has nothing about it and comes behind others that wait; whether it is so.
@@ -213,9 +118,7 @@ class Queue:
             self._drop_older(key)
             self._keys = self._keys or {}
             self._keys[key] = entry
-        self.entries = self.entries or []
-        self.entries.append(entry)
-        self.size_bytes += entry.size
+        self._add(entry)
         self._soonest = min(self._soonest, entry.terms.expires_at)
 
     def _drop_older(self, key: Hashable) -> None:
@@ -239,12 +142,6 @@ class Queue:
         self._unkey(entry)
         self._note(entry)
         return entry
-
-    def _note(self, entry: Entry) -> None:
-        """An entry is settled, and the store need not keep it."""
-        if entry.terms.number:
-            self.settled = self.settled or []
-            self.settled.append(entry.terms.number)
 
     def _unkey(self, entry: Entry) -> None:
         """An entry waits no longer."""
@@ -276,36 +173,6 @@ class Queue:
         """Drop one that waits."""
         self._take_out(self.entries.index(entry, self.written))
         entry.give_up(DROPPED, reason)
-
-    def acknowledge(self, position: int) -> int:
-        """The peer has taken in the first `position` messages of this link; how many are new.
-
-        A position that is none (of an earlier ping, or made up) acknowledges nothing.
-        """
-        count = position - self.acknowledged
-        if not 0 < count <= self.written + len(self.texts):
-            return 0
-        self.acknowledged = position
-        if count > self.written:
-            self._acknowledge_texts(count - self.written)
-        settled = self.entries[: min(count, self.written)]
-        del self.entries[: len(settled)]
-        self.written -= len(settled)
-        self._most_texts += len(settled)
-        for entry in settled:
-            self.size_bytes -= entry.size
-            entry.state = ACKNOWLEDGED
-            if entry.waiter is not None:
-                entry.wake()
-            if entry.terms is not PLAIN:
-                self._note(entry)
-        return count
-
-    def _acknowledge_texts(self, count: int) -> None:
-        assert self.burst is not None  # noqa: S101 - they are its texts
-        self.size_bytes -= sum(map(len, self.texts[:count]))
-        del self.texts[:count]
-        self.burst.done += count
 
     def acknowledge_unnamed(self, position: int) -> int:
         """`acknowledge` where the application acknowledges what it has a name for."""
@@ -357,15 +224,10 @@ class Queue:
 
     # The link comes and goes.
 
-    def _slim(self) -> None:
-        """Take no more than a queue needs in which nothing is."""
-        self.entries = self.entries or _NO_ENTRIES
-
     def lose_link(self) -> None:
         """What was written and not acknowledged is in doubt, or waits again before the rest."""
         self.expand()
-        entries, written = self.entries, self.written
-        self.entries, self.written, self.acknowledged, self.size_bytes = _NO_ENTRIES, 0, 0, 0
+        written, entries = self.written, self._take_all()
         self._keys = _NO_KEYS
         is_sent_again = self._settings.delivery is Delivery.AT_LEAST_ONCE
         for index, entry in enumerate(entries):
@@ -382,11 +244,9 @@ class Queue:
     def close(self) -> None:
         """The connection is over: settle everything but what a store keeps for the next one."""
         self.expand()
-        settled, self.entries = self.entries, _NO_ENTRIES
-        self.written = self.acknowledged = self.size_bytes = 0
         self._keys = _NO_KEYS
         self._soonest = math.inf
-        for entry in settled:
+        for entry in self._take_all():
             if not entry.terms.number:
                 entry.give_up(DROPPED, "the connection was closed")
             elif entry.state is WRITTEN:

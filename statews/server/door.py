@@ -9,7 +9,7 @@ from anyio import current_time, sleep_until
 
 from ..errors import LinkError
 from ..protocol.admission import Gate, Hint, Kind, Refused, retry_after
-from ..transport.listen import TurnedAway
+from ..transport.listener import TurnedAway
 
 if TYPE_CHECKING:
     from ..protocol.admission import Admission, Visit

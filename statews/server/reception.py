@@ -35,7 +35,7 @@ from ..protocol.session import (
     write_welcome,
 )
 from ..protocol.session.chain import start as start_chain
-from ..transport.listen import close
+from ..transport.listener import close
 from .door import NotNow
 from .settings import Request
 

@@ -18,7 +18,7 @@ from ..protocol.codes import CloseCode
 from ..protocol.entry import Entry
 from ..protocol.envelope import SUBPROTOCOL
 from ..transport.group import leave
-from ..transport.listen import Listener
+from ..transport.listener import Listener
 from .door import LEAVING, AdmissionDoor
 from .handlers import Handlers
 from .journal import Journal

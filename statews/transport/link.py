@@ -23,7 +23,8 @@ from ..protocol.frames import CloseCode
 from ..protocol.handshake import Side
 from .eventloop import make_signal
 from .stream import receive
-from .wire import LinkState, Wire
+from .wire import Wire
+from .writing import LinkState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

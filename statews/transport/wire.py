@@ -5,24 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope, Event
-
-from ..errors import (
-    ConnectionClosed,
-    FrameError,
-    LinkClosed,
-    LinkDropped,
-    PeerSilent,
-    StatewsError,
-)
+from ..errors import FrameError, LinkClosed, LinkDropped, PeerSilent, StatewsError
 from ..protocol.frames import CloseCode, Opcode, parse_close
 from ..protocol.liveness import Liveness, Verdict
 from .eventloop import awake_time, loop_clock
-from .outgoing import HEADER, LONG, Outgoing
 from .stream import CHUNK, LONG_CHUNK
+from .writing import LinkState, Writing
 
 if TYPE_CHECKING:
     from collections import deque
@@ -31,11 +21,10 @@ if TYPE_CHECKING:
     from ..policy import Policy
     from ..protocol.frames import Message
     from ..protocol.handshake import Opened
-    from .eventloop import Signal
     from .stream import ByteStream
-    from .traffic import Inbox, Traffic
+    from .traffic import Inbox
 
-__all__ = ["LinkState", "Wire"]
+__all__ = ["Wire"]
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 NONCE_BYTES: Final = 4  # of a ping: what no stranger's pong has
@@ -43,82 +32,51 @@ PING_BYTES: Final = 12  # with the position behind it
 ATTENDED: Final = 0.1  # seconds for which the owner leaves reading to a caller that has just read
 
 
-class LinkState(Enum):
-    """Where a link is in its closing handshake (RFC 6455 section 7.1)."""
-
-    OPEN = "messages go both ways"
-    CLOSING = "our close frame is out; the peer's is awaited"
-    OVER = "nothing more is sent or received"
-
-
-class Wire:
+class Wire(Writing):
     """The part of a `Link` that any task may run, since it never waits.
 
     Attributes:
-        state: where the link is in its closing handshake.
         clock: of the event loop; `anyio.current_time` costs as much as a message.
-        ending: why it is over, once it is.
         inbox: the messages not yet taken, oldest first.
         subprotocol: the one selected in the opening handshake, if any.
         headers: the peer's headers in the opening handshake, names in lower case.
         path: what the opening handshake asked for, with the query.
-        traffic: whose messages go over it, if it is a connection's.
         is_sole: whether nothing but what comes in fills `inbox`, so that who waits may read.
-        has_backlog: whether there is more to write as soon as there is room.
     """
 
     __slots__ = (
-        "_arrived",
         "_attended_until",
         "_decoder",
-        "_encoder",
         "_inbox_bytes",
         "_inbox_limit",
         "_liveness",
-        "_nap",
-        "_outgoing",
-        "_over",
         "_ping",
         "_side",
         "_sort",
-        "_stream",
         "clock",
-        "ending",
-        "has_backlog",
         "headers",
         "inbox",
         "is_sole",
         "path",
-        "state",
         "subprotocol",
-        "traffic",
     )
 
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
-        self.state: LinkState = LinkState.OPEN
-        self.ending: StatewsError | None = None
+        super().__init__(stream, opened, policy)
         self.inbox: Inbox = opened.decoder.inbox
         self.subprotocol: str | None = opened.subprotocol
         self.headers: Mapping[str, str] = opened.headers
         self.path: str = opened.path
-        self._stream = stream
         self._side = opened.side
         self._decoder = opened.decoder
-        self._encoder = opened.encoder
-        self._outgoing = Outgoing(stream, opened.encoder, policy.limits.outgoing_bytes)
         self.clock: Callable[[], float] = loop_clock()
         self._liveness = Liveness(policy.heartbeat, now=self.clock(), awake=awake_time())
         self._ping = b""
-        self.traffic: Traffic | None = None
-        self.has_backlog: bool = False
         self.is_sole: bool = True
         self._sort: Callable[[deque[Message]], int] | None = None
         self._inbox_bytes = 0  # taken in since the inbox was last empty
         self._inbox_limit = policy.limits.inbox_bytes
-        self._nap = CancelScope()  # cancelled to call the owner
         self._attended_until = -math.inf
-        self._arrived: Signal | None = None  # a caller waits for what the owner reads
-        self._over: Event | None = None  # the owner waits for what a caller reads
         if opened.rest:
             self._take(opened.rest)
 
@@ -175,9 +133,6 @@ class Wire:
     @property
     def _has_room(self) -> bool:
         return self._inbox_bytes < self._inbox_limit
-
-    def _why_not(self) -> StatewsError:
-        return self.ending or ConnectionClosed("the link is closing")
 
     def _attend(self) -> None:
         """A caller is receiving: leave reading to callers for a while, and look again then."""
@@ -277,57 +232,7 @@ class Wire:
         if self.traffic is not None:
             self.traffic.confirm(int.from_bytes(payload[NONCE_BYTES:], "big"))
 
-    # What goes out.
-
-    def write(self, message: Message) -> bool:
-        """`Link.send` without the wait; whether there is more to write than there should be."""
-        if self.state is not LinkState.OPEN:
-            raise self._why_not()
-        if self._outgoing.texts:
-            self._outgoing.make_frames()  # a deflater takes messages in the order of the wire
-        header, payload = self._encoder.message(message)
-        try:
-            if len(payload) < LONG:
-                wants_turn = self._outgoing.put(header + payload)
-            else:
-                wants_turn = self._outgoing.put_long(header, payload)
-        except LinkDropped as error:
-            self._end(error)
-            raise
-        if wants_turn:
-            self._nap.cancel()
-        return self._outgoing.size > self._outgoing.bound
-
-    def write_text(self, text: str) -> bool:
-        """`write` for what is known to be ASCII text."""
-        outgoing, size = self._outgoing, len(text)
-        if outgoing.is_fresh or self.state is not LinkState.OPEN or size >= LONG:
-            return self.write(text)
-        texts = outgoing.texts  # one call less for each of many
-        texts.append(text)
-        if len(texts) == 1:
-            self._nap.cancel()
-        outgoing.size = size = outgoing.size + size + HEADER
-        return size > outgoing.bound
-
-    def _put(self, frame: bytes) -> None:
-        """Send a control frame."""
-        try:
-            if self._outgoing.put_now(frame):
-                self._nap.cancel()
-        except LinkDropped as error:
-            self._end(error)
-
-    def _flush(self) -> bool:
-        """Hand on what was collected, and what waits behind it; whether nothing is left."""
-        try:
-            while self._outgoing.flush():
-                if not (self.has_backlog and self.traffic and self.traffic.refill()):
-                    return True
-        except LinkDropped as error:
-            self._end(error)
-            return True
-        return False
+    # The watch over the peer.
 
     def ping(self) -> None:
         """Ask the peer whether it is there; the answer shows in `round_trip`.
@@ -375,29 +280,3 @@ class Wire:
                 pass
         look = self._liveness.next_look(now, reading=reading)
         return look if self.traffic is None else min(look, self.traffic.tick(now))
-
-    # The end.
-
-    def _end(self, why: StatewsError) -> None:
-        """The link is over; whoever waits learns why. The first reason stays."""
-        if self.state is not LinkState.OVER:
-            self.state = LinkState.OVER
-            self.ending = why
-            self._nap.cancel()
-        self._outgoing.release()
-        for event in (self._arrived, self._over):
-            if event is not None:
-                event.set()
-
-    def release(self) -> None:
-        """Give everything back at once. Whoever still waits gets `ending`."""
-        self._end(LinkDropped("the link was released"))
-        if isinstance(self.ending, PeerSilent):
-            self._stream.abort()
-        else:
-            self._stream.close()
-
-    def abort(self) -> None:
-        """`release`, and forget what the peer was not delivered yet."""
-        self._end(LinkDropped("the link was aborted"))
-        self._stream.abort()
