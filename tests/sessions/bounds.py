@@ -76,6 +76,9 @@ def check_server(server: Server, plan: Plan, clients: dict[str, Client]) -> None
     """The buffers of a server, and what it takes for acknowledged."""
     for session in server.sessions.values():
         client = clients[session.principal or ""]
+        if session.is_asleep:  # to look at its log would wake it
+            check_asleep(session, client)
+            continue
         log, limits = session.peer.log, plan.limits
         check_log(log, client.down, messages=limits.messages, size_bytes=limits.size_bytes)
         check_cursor(session.peer.cursor, client.up, limits.window, held_by_server(session))
@@ -86,10 +89,18 @@ def check_server(server: Server, plan: Plan, clients: dict[str, Client]) -> None
             )
 
 
+def check_asleep(session: Session, client: Client) -> None:
+    """Nothing of it waits for anybody."""
+    if session.sent > client.down.handled[session.id]:
+        client.down.complain(f"{session.sent} is not handled, and {session} is asleep")
+    if session.is_attached or session.counted_bytes:
+        client.down.complain(f"{session} is asleep, and should not be")
+
+
 def check_sum(server: Server, ledger: Ledger) -> None:
     """What the server counts of the logs of clients that are away; not while it is at it."""
     for session in server.sessions.values():
-        size = sum(entry.size for entry in session.peer.log.entries)
+        size = 0 if session.is_asleep else session.peer.log.size_bytes
         if not session.is_attached and size != session.counted_bytes:
             ledger.complain(f"{session} holds {size} bytes, and counts {session.counted_bytes}")
     counted = sum(session.counted_bytes for session in server.sessions.values())

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from statews import AtLimit, Delivery, Outbox, SessionLimits, Window
+from statews import AtLimit, Deflate, Delivery, Outbox, SessionLimits, Window
 
 from ..client.delivering import SECONDS, Weather, hundredths, weathers
 from .processes import KILLS, Death
@@ -112,6 +112,7 @@ class Plan:
         takes: seconds that a store takes for a commit.
         fails: which commits fail, counted from 1.
         outgoing_bytes: see `Limits`.
+        deflate: of both sides.
     """
 
     weather: Weather
@@ -130,6 +131,7 @@ class Plan:
     takes: float = 0.0
     fails: frozenset[int] = frozenset()
     outgoing_bytes: int = 65536
+    deflate: Deflate | None = None
 
     @property
     def seconds(self) -> float:
@@ -157,6 +159,9 @@ windows: Final = st.just(Window()) | st.builds(
     Window, messages=st.integers(1, 8), size_bytes=st.sampled_from([2**20, 100_000, 300, 1])
 )
 still: Final = weathers.map(lambda weather: replace(weather, restarts=()))
+deflates: Final = st.builds(
+    Deflate, context_takeover=st.booleans(), threshold_bytes=st.sampled_from([0, 64])
+)
 closings: Final = st.none() | hundredths(0, SECONDS + 2)
 
 
@@ -206,5 +211,6 @@ def plans(**options: st.SearchStrategy[Any]) -> st.SearchStrategy[Plan]:
         "limits": limits(),
         "closes_at": closings,
         "outgoing_bytes": st.sampled_from([65536, 500, 1]),
+        "deflate": st.none() | deflates,
     }
     return st.builds(Plan, **{**drawn, **options})

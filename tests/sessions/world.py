@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
+from dataclasses import replace
 
 import anyio
 from anyio import TASK_STATUS_IGNORED, current_time
@@ -78,7 +79,9 @@ class World:
         self._client_disk = client_disk
         self._server: Server | None = None
         self._connections: dict[Client, Connection] = {}
-        self._policy = policy(plan.outbox, outgoing_bytes=plan.outgoing_bytes)
+        self._policy = replace(
+            policy(plan.outbox, outgoing_bytes=plan.outgoing_bytes), deflate=plan.deflate
+        )
 
     def on(self, backend: Backend) -> World:
         """Carry it out."""
@@ -162,7 +165,7 @@ class World:
             store=process.store,
             authenticate=_name,
             limits=plan.limits,
-            policy=server_policy(plan.weather),
+            policy=replace(server_policy(plan.weather), deflate=plan.deflate),
         ) as server:
             self._server = server
             status.started()
