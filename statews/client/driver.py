@@ -125,14 +125,12 @@ class Driver:
 
     async def _unless_wished(self) -> Event | None:
         """Run the activity; None if a wish was faster."""
-        event: Event | None = None
         with CancelScope(shield=True) as scope:
             self._interrupt = scope.cancel
             if self._wish is not None:
                 scope.cancel()
-            event = await self._activity()
-        self._interrupt = _nothing
-        return event
+            return await self._activity()
+        return None
 
     def _activity(self) -> Coroutine[None, None, Event]:
         match self.state:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 
 import anyio
 import pytest
@@ -20,8 +21,12 @@ from statews import (
     State,
     Timeouts,
 )
-from statews.protocol.handshake import ServerHandshake
+from statews.client.opening import open_link
+from statews.client.settings import Settings
+from statews.protocol.handshake import Opened, ServerHandshake
 from statews.testing.memory import MemoryStream
+from statews.transport.dial import Target
+from statews.transport.listen import Handler
 from statews.transport.stream import receive, send
 
 from .world import (
@@ -36,6 +41,26 @@ from .world import (
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
+
+
+def tell(codes: list[int]) -> Handler:
+    """A handler that waits for the end of a link, and writes its close code down."""
+
+    async def handler(link: Link) -> None:
+        with pytest.raises(LinkClosed) as caught:
+            await link.receive()
+        codes.append(caught.value.code)
+
+    return handler
+
+
+async def answer(stream: MemoryStream) -> tuple[bytes, Opened]:
+    """What a server answers to a client's opening handshake, and goes on with."""
+    handshake = ServerHandshake(subprotocols=(), deflate=None, limits=Limits())
+    request = None
+    while request is None:
+        request = handshake.feed(await receive(stream))
+    return handshake.accept(request)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +108,8 @@ async def test_close_of_a_frozen_link_takes_the_closing_deadline_and_aborts(worl
 async def test_close_while_another_task_receives_is_a_whole_closing_handshake(
     world: World,
 ) -> None:
-    codes = []
-
-    async def handler(link: Link) -> None:
-        with pytest.raises(LinkClosed, match="1000"):
-            await link.receive()
-        codes.append(1000)
-
-    world.scripts = [accept(handler)]
+    codes: list[int] = []
+    world.scripts = [accept(tell(codes))]
     async with connect() as connection, anyio.create_task_group() as group:
 
         async def receive() -> None:
@@ -131,11 +150,8 @@ async def test_while_the_closing_handshake_lasts_the_link_is_draining(
     world: World, farewell: bytes
 ) -> None:
     async def hold_tcp(stream: MemoryStream) -> None:
-        handshake = ServerHandshake(subprotocols=(), deflate=None, limits=Limits())
-        request = None
-        while request is None:
-            request = handshake.feed(await receive(stream))
-        await send(stream, handshake.accept(request)[0] + farewell)
+        response, _ = await answer(stream)
+        await send(stream, response + farewell)
         await anyio.sleep_forever()
 
     world.scripts = [hold_tcp]
@@ -154,9 +170,59 @@ async def test_a_late_dial_is_undone(world: World) -> None:
         world.dial_time = 1
         async with connect(wait=False) as connection:
             await anyio.sleep(instant)
+            began = current_time()
             await connection.close()
         assert connection.state is State.CLOSED
         assert world.live_wires() == []
+        assert current_time() - began <= 0.1
+
+
+async def test_a_link_that_opens_in_the_moment_of_the_close_is_closed_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+
+    async def open_as_it_is_closed(
+        settings: Settings, target: Target, session: None, on_phase: Callable[[Phase], None]
+    ) -> Link:
+        link = await open_link(settings, target, session, on_phase)
+        connection._driver.close(4000, "too late for the attempt to be stopped")
+        return link
+
+    monkeypatch.setattr("statews.client.driver.open_link", open_as_it_is_closed)
+    world.scripts = [accept(tell(codes))]
+    async with connect(wait=False) as connection:
+        await connection.wait_for(State.CLOSED)
+    assert current_time() <= 0.1
+    assert codes == [4000]
+
+
+async def test_a_bug_while_the_link_is_open_closes_it_and_comes_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    phases: list[Phase | None] = []
+
+    async def serve(link: Link, **options: object) -> object:
+        if "until" not in options:
+            return await serve_as_usual(link)
+        await anyio.sleep(1)
+        raise ZeroDivisionError
+
+    async def close(link: Link, code: int = 1000, reason: str = "") -> None:
+        phases.append(connection.phase)
+        await close_as_usual(link, code, reason)
+
+    serve_as_usual, close_as_usual = Link.serve, Link.close
+    monkeypatch.setattr(Link, "serve", serve)
+    monkeypatch.setattr(Link, "close", close)
+    world.scripts = [accept(tell(codes))]
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with connect() as connection:
+            await anyio.sleep_forever()
+    assert codes == [1000]
+    assert phases[0] is Phase.DRAINING
+    assert world.live_wires() == []
 
 
 @pytest.mark.parametrize("instant", [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 7.0])

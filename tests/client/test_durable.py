@@ -142,6 +142,21 @@ async def test_a_sender_that_is_cancelled_while_its_message_is_stored_has_sent_i
     assert (await contents(store)).messages == []
 
 
+async def test_a_store_has_its_time_though_the_connection_is_cancelled(world: World) -> None:
+    closed: list[float] = []
+
+    class Thorough(Slow):
+        async def close(self) -> None:
+            await anyio.sleep(1)
+            closed.append(current_time())
+
+    world.scripts = [refuse]
+    with anyio.move_on_after(5):
+        async with connect(wait=False, store=Thorough(), policy=stored()):
+            await anyio.sleep_forever()
+    assert closed == [6]
+
+
 async def test_a_full_disk_is_an_error_and_the_message_is_not_sent(
     sink: Sink, caplog: pytest.LogCaptureFixture
 ) -> None:

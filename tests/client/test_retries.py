@@ -114,7 +114,9 @@ async def test_failed_can_be_left_by_connect(world: World) -> None:
 
 async def test_connect_waits_in_every_living_state_and_raises_when_closed(world: World) -> None:
     connection = connect()
-    with pytest.raises(statews.UsageError, match="enter the connection first"):
+    with pytest.raises(
+        statews.UsageError, match=r"^enter the connection first: async with connect\(\.\.\.\)$"
+    ):
         await connection.connect()
     async with connection:
         await connection.connect()

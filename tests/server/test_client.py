@@ -9,6 +9,7 @@ import pytest
 
 import statews
 from statews import (
+    Change,
     ConnectionFailed,
     Delivery,
     Link,
@@ -106,6 +107,17 @@ async def test_no_hook_runs_on_a_link_of_a_session() -> None:
 
     async with serve(), connect(on_open=hook):
         assert ran == []
+
+
+async def test_a_change_is_told_at_once_though_no_message_comes() -> None:
+    desk = Desk()
+    async with serve(desk.handle), connect() as connection:
+        events = connection.events()
+        with anyio.fail_after(60):
+            event = await anext(events)
+            while not (isinstance(event, Change) and event.event == "settled"):
+                event = await anext(events)
+        assert anyio.current_time() == pytest.approx(10)  # as `stable_after` says
 
 
 async def test_what_a_session_must_be_is_said() -> None:
