@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import CancelScope, Event
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["Link", "LinkState"]
 
 
+FEW: Final = 16  # messages of one read
+MOST_READS: Final = 4  # without a turn for others
+
+
 class Reader(Enum):
     """Who waits for the transport to become readable."""
 
@@ -50,11 +54,12 @@ class Reader(Enum):
 class Link(Wire):
     """An open WebSocket link. `on_open` hooks and the handlers of `listen` get one."""
 
-    __slots__ = ("_reader", "_until")
+    __slots__ = ("_reader", "_reads_in_turn", "_until")
 
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
         super().__init__(stream, opened, policy)
         self._reader = Reader.NOBODY
+        self._reads_in_turn = 0
         self._until = math.inf  # `serve` returns then
 
     # What the application's tasks call.
@@ -145,7 +150,7 @@ class Link(Wire):
             self._flush()
             while self._receive():
                 if not self._is_amid_message:
-                    await checkpoint()  # a peer that never pauses must not have the loop to itself
+                    await self._give_turn()
                     return
             await self._stream.wait_readable()
             self._receive()
@@ -155,6 +160,16 @@ class Link(Wire):
             self._reader = Reader.NOBODY
             if self._over is not None and reader is Reader.CALLER:
                 self._over.set()  # the owner is closing, and reads on if this caller does not
+
+    async def _give_turn(self) -> None:
+        """Give others a turn: a peer that never pauses must not have the loop to itself.
+
+        A few long messages take less time than a turn, and have one for several reads.
+        """
+        self._reads_in_turn += 1
+        if len(self.inbox) > FEW or self._reads_in_turn >= MOST_READS:
+            self._reads_in_turn = 0
+            await checkpoint()
 
     # What the link's owner calls.
 

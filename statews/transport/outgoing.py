@@ -88,9 +88,18 @@ class Outgoing:
     def put_long(self, header: bytes, payload: bytes) -> bool:
         """`put` for a frame whose payload is too long to be copied behind its header."""
         self.make_frames()
-        self._add(header)
-        self._add(payload)
-        return not self.flush()
+        if self._pieces:
+            self._add(header)
+            self._add(payload)
+            return not self.flush()
+        self.is_fresh = True
+        size = len(header) + len(payload)
+        taken = self._stream.send_pieces_nowait((header, payload))
+        if taken == size:
+            return False
+        self._pieces = _rest([header, payload], taken)
+        self.size = size - taken
+        return True
 
     def put_now(self, frame: bytes) -> bool:
         """`put` for a control frame: what was collected goes out before it, at once."""
