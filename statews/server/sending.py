@@ -125,7 +125,7 @@ class Sending(ABC):
         except StatewsError:  # it is over, and the session has not been told yet
             await self._send_entry(Entry(message))
             return
-        log = self.peer.log
+        log = direct.log
         if log.burst is None:
             log.begin_burst()
         if log.track_text(message):

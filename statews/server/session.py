@@ -95,7 +95,7 @@ class Session(Sending):
 
         Cancellation: no message is lost.
         """
-        text = self.inbox.next_text()
+        text = None if self._inbox is None else self._inbox.next_text()
         if text is not None:
             return text
         while True:
@@ -135,7 +135,7 @@ class Session(Sending):
         return self
 
     async def __anext__(self) -> Message:
-        text = self.inbox.next_text()
+        text = None if self._inbox is None else self._inbox.next_text()
         if text is not None:
             return text
         while True:  # as `receive`, one coroutine less for each handler that waits

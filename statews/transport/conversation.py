@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..protocol.entry import Entry
     from ..protocol.frames import Message
+    from ..protocol.session.log import Log
     from ..protocol.session.peer import Peer
     from .link import Link
     from .traffic import Inbox
@@ -49,14 +50,17 @@ class Conversation:
         link: open, the greetings exchanged.
         peer: resumed.
         host: takes what comes in.
+
+    Attributes:
+        log: the peer's.
     """
 
-    __slots__ = ("_cursor", "_host", "_is_busy", "_link", "_log", "_peer")
+    __slots__ = ("_cursor", "_host", "_is_busy", "_link", "_peer", "log")
 
     def __init__(self, link: Link, peer: Peer, host: Host) -> None:
         self._link = link
         self._peer = peer
-        self._log = peer.log
+        self.log: Log = peer.log
         self._cursor = peer.cursor
         self._host = host
         self._is_busy = False  # something has come in since the last tick
@@ -115,7 +119,7 @@ class Conversation:
 
     def write_text(self, text: str) -> bool:
         """`write` for what is known to be ASCII text."""
-        log = self._log
+        log = self.log
         if self._cursor.has_news:
             return self.write(text)
         seq = log.acknowledged + log.written + len(log.texts) + 1
