@@ -15,7 +15,6 @@ do not want to steer have `scripts` do it.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -25,8 +24,8 @@ from anyio import CancelScope, Event, current_time
 
 from ..errors import LinkDropped, UsageError
 from ..protocol.codes import Opcode
+from ..transport.accepting import Accepting
 from ..transport.group import leave
-from ..transport.network import NETWORK
 from .peerlink import PeerFrame, PeerLink, PeerRequest, PeerTimeout, within
 from .virtual import add_note
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ..transport.network import Acceptor
+    from ..transport.stream import ByteStream
 
 __all__ = [
     "PeerFrame",
@@ -57,7 +56,7 @@ FAREWELL: Final = 5.0  # seconds that a client has to answer an end
 Script = Callable[[PeerLink], Awaitable[object]]
 
 
-class ScriptedPeer:
+class ScriptedPeer(Accepting):
     """A server that accepts TCP connections, and leaves the rest to the test.
 
     Leaving it ends every connection. The exception of a script cancels the body, and leaves the
@@ -83,11 +82,11 @@ class ScriptedPeer:
         scripts: Sequence[Script] = (),
         timeout: float = TIMEOUT,
     ) -> None:
+        super().__init__("the peer")
         self.links: list[PeerLink] = []
         self._address = (host, port)
         self._scripts = tuple(scripts)
         self.timeout: float = timeout
-        self._acceptors: Sequence[Acceptor] = ()
         self._taken = 0  # of links, by accept
         self._came = Event()
         self._failure: Exception | None = None
@@ -97,13 +96,6 @@ class ScriptedPeer:
 
     def _so_far(self) -> str:
         return f"{len(self.links)} connections"
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        if not self._acceptors:
-            raise UsageError("the peer has no port: it is not entered, or left already")
-        return self._acceptors[0].port
 
     @property
     def url(self) -> str:
@@ -132,11 +124,8 @@ class ScriptedPeer:
         Raises:
             OSError: the address is not to be had.
         """
-        self._acceptors = await NETWORK.get().listen_tcp(*self._address, user_timeout=None)
-        self._group = anyio.create_task_group()
-        await self._group.__aenter__()
-        for acceptor in self._acceptors:
-            self._group.start_soon(self._accept, acceptor)
+        await self._bind(*self._address, user_timeout=None)
+        await self._start_accepting()
         return self
 
     async def __aexit__(
@@ -146,8 +135,7 @@ class ScriptedPeer:
         traceback: TracebackType | None,
     ) -> None:
         """End everything."""
-        self._unbind()
-        self._group.cancel_scope.cancel()
+        self._stop_accepting()
         try:
             is_ours = await leave(self._group, exc) or exc is None
         finally:
@@ -158,22 +146,14 @@ class ScriptedPeer:
         if self._failure is not None and exc is not None:
             add_note(exc, f"before that, a script failed: {self._failure!r}")
 
-    def _unbind(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.close()
-        self._acceptors = ()
-
-    async def _accept(self, acceptor: Acceptor) -> None:
-        with contextlib.suppress(LinkDropped):  # it was closed
-            while True:
-                stream, _ = await acceptor.accept()
-                link = PeerLink(stream, self.timeout)
-                self.links.append(link)
-                self._came.set()
-                self._came = Event()
-                if self._scripts:
-                    script = self._scripts[min(len(self.links), len(self._scripts)) - 1]
-                    self._group.start_soon(self._run, script, link)
+    def _accepted(self, stream: ByteStream, _: str, /) -> None:
+        link = PeerLink(stream, self.timeout)
+        self.links.append(link)
+        self._came.set()
+        self._came = Event()
+        if self._scripts:
+            script = self._scripts[min(len(self.links), len(self._scripts)) - 1]
+            self._group.start_soon(self._run, script, link)
 
     async def _run(self, script: Script, link: PeerLink) -> None:
         try:

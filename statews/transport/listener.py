@@ -15,10 +15,10 @@ from ..errors import DialError, LinkDropped, LinkError, PeerError, UsageError
 from ..policy import Policy
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Opened, Refusal, ServerHandshake
+from .accepting import Accepting
 from .crew import make_crew
 from .group import leave
 from .link import Link
-from .network import NETWORK
 from .stream import receive, send
 from .tls import secure
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .network import Acceptor
     from .stream import ByteStream
 
 __all__ = ["Door", "Listener", "TurnedAway", "close"]
@@ -95,7 +94,7 @@ async def close(link: Link, policy: Policy, code: int = CloseCode.GOING_AWAY) ->
         await link.close(code)
 
 
-class Listener(Generic[Visit, Guest]):
+class Listener(Accepting, Generic[Visit, Guest]):
     """A running server. Made by `listen`.
 
     Args:
@@ -119,6 +118,7 @@ class Listener(Generic[Visit, Guest]):
         leave: Callable[[Guest, Link], None] = _nobody_leaves,
     ) -> None:
         _check(port, ssl)
+        super().__init__("the listener")
         self._attend = attend
         self._leave = leave
         self._host = host
@@ -127,20 +127,12 @@ class Listener(Generic[Visit, Guest]):
         self._subprotocols = subprotocols
         self._ssl = ssl
         self._door = door
-        self._acceptors: Sequence[Acceptor] = ()
         self._handshake()  # refuses subprotocols that are none
         self._links: set[Link] = set()
         self._empty = anyio.Event()
 
     def __repr__(self) -> str:
         return f"<Listener {self._host} with {self.connections} connections>"
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        if not self._acceptors:
-            raise UsageError("the listener has no port: it is not entered, or left already")
-        return self._acceptors[0].port
 
     @property
     def connections(self) -> int:
@@ -159,17 +151,14 @@ class Listener(Generic[Visit, Guest]):
             OSError: the address is not to be had.
         """
         heartbeat = self._policy.heartbeat
-        self._acceptors = await NETWORK.get().listen_tcp(
+        await self._bind(
             self._host,
             self._wanted_port,
             user_timeout=None if heartbeat is None else heartbeat.interval + heartbeat.timeout,
         )
         self._crew = make_crew()
         await self._crew.enter()
-        self._group = anyio.create_task_group()
-        await self._group.__aenter__()
-        for acceptor in self._acceptors:
-            self._group.start_soon(self._accept, acceptor)
+        await self._start_accepting()
         return self
 
     async def __aexit__(
@@ -179,8 +168,7 @@ class Listener(Generic[Visit, Guest]):
         traceback: TracebackType | None,
     ) -> None:
         """Stop: nothing is accepted any more, and every link is closed with 1001."""
-        self._unbind()
-        self._group.cancel_scope.cancel()
+        self._stop_accepting()
         self._call_off()
         try:
             await leave(self._group, exc)
@@ -192,15 +180,8 @@ class Listener(Generic[Visit, Guest]):
         for link in self._links:
             link.call_off()
 
-    def _unbind(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.close()
-        self._acceptors = ()
-
-    async def _accept(self, acceptor: Acceptor) -> None:
-        with contextlib.suppress(LinkDropped):  # it was closed
-            while True:
-                self._group.start_soon(self._run, *await acceptor.accept())
+    def _accepted(self, stream: ByteStream, peer: str, /) -> None:
+        self._group.start_soon(self._run, stream, peer)
 
     async def _run(self, stream: ByteStream, peer: str) -> None:
         """One connection, from its accept. Whatever it does, the others go on."""
