@@ -47,7 +47,16 @@ LIFE: Final = tuple(
 )
 SYNC: Final = tuple(
     f"tests/protocol/test_sync_{name}.py"
-    for name in ("after", "arguments", "latest", "parts", "properties", "since", "tracks")
+    for name in (
+        "after",
+        "arguments",
+        "latest",
+        "parts",
+        "properties",
+        "since",
+        "timeline",
+        "tracks",
+    )
 )
 KEPT_DIAGRAMS: Final = (
     "tests/test_diagram_files.py::test_the_kept_diagrams_show_the_machines_that_run"

@@ -13,7 +13,7 @@ from statews.protocol.sync.fetching import Settings
 from statews.protocol.sync.questions import Ask, Question, Questions
 from statews.protocol.sync.reading import Answer, Reader, Wrong, is_number
 from statews.protocol.sync.recent import Recent
-from statews.protocol.sync.strategy import Outcome
+from statews.protocol.sync.strategy import Gap, Outcome, Reset
 from statews.protocol.sync.track import Room, Track
 
 # Ids that were released lately.
@@ -41,6 +41,32 @@ def test_of_more_ids_than_may_be_remembered_the_oldest_is_forgotten() -> None:
     for name in "abc":
         recent.add(name, 1.0, needed=0.0)
     assert ["a" in recent, "b" in recent, "c" in recent] == [False, True, True]
+
+
+# What a strategy wants done.
+
+
+def test_gaps_and_resets_are_counted() -> None:
+    outcome = Outcome()
+    outcome.lose(Gap(stream="after", key=None, after=1, before=3, reason="lost"))
+    outcome.lose(Reset(stream="after", key=None, reason="another epoch"))
+    assert outcome.losses == 2
+
+
+def test_each_subject_is_noted_once() -> None:
+    outcome = Outcome()
+    for subject, what in (("stamp", "raised"), ("stamp", "must be"), ("id", "raised")):
+        outcome.note(subject, what)
+    assert outcome.problems == ["stamp raised", "id raised"]
+
+
+def test_whether_a_message_was_made_is_told() -> None:
+    outcome = Outcome()
+    assert outcome.ask(str, 1) is True
+    assert outcome.ask(lambda _: None, 1) is False  # type: ignore[arg-type,return-value]
+    assert outcome.ask(lambda _: 1 / 0, 1) is False  # type: ignore[arg-type,return-value]
+    assert outcome.requests == ["1"]
+    assert outcome.problems == ["request must give str or bytes, got None"]
 
 
 # Questions.

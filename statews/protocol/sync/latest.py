@@ -122,8 +122,8 @@ class Latest(Strategy, Generic[Parsed]):
         if version is not None:
             is_newer = _is_above(version, self._released.get(key))
             if is_newer is None:
-                text = f"version must give one kind of value per key, got {version!r}"
-                self._outcome.note("version", text)
+                what = f"must give one kind of value per key, got {version!r}"
+                self._outcome.note("version", what)
                 return False
             if not is_newer:
                 return True

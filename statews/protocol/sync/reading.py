@@ -138,7 +138,7 @@ def pick(
     value = outcome.attempt(name, selector, parsed)
     if value is None or kind.holds(value):
         return value
-    outcome.note(name, f"{name} must give {kind.right} or None, got {value!r:.200}")
+    outcome.note(name, f"must give {kind.right} or None, got {value!r:.200}")
     return None
 
 

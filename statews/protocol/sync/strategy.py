@@ -133,11 +133,11 @@ class Outcome:
         self.requests, self.outputs = [], []
         return drained
 
-    def note(self, kind: str, text: str) -> None:
-        """Have a problem logged, if it is the first of its kind."""
-        if kind not in self._noted:
-            self._noted.add(kind)
-            self.problems.append(text)
+    def note(self, subject: str, what: str) -> None:
+        """Have it logged that something is wrong with `subject`, if it is the first time."""
+        if subject not in self._noted:
+            self._noted.add(subject)
+            self.problems.append(f"{subject} {what}")
 
     def attempt(
         self, name: str, call: Callable[[_Argument], _Result], argument: _Argument
@@ -146,7 +146,7 @@ class Outcome:
         try:
             return call(argument)
         except Exception as error:  # noqa: BLE001 - what is the user's may raise anything
-            self.note(name, f"{name} raised {error!r}")
+            self.note(name, f"raised {error!r}")
             return None
 
     def ask(self, call: Callable[[_Argument], Message], argument: _Argument) -> bool:
@@ -155,7 +155,7 @@ class Outcome:
         if isinstance(request, (str, bytes)):
             self.requests.append(request)
             return True
-        self.note("request", f"request must give str or bytes, got {request!r}")
+        self.note("request", f"must give str or bytes, got {request!r}")
         return False
 
 

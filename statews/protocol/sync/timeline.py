@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -51,20 +51,26 @@ class Fetch:
     """Pages are being fetched, and live messages held.
 
     Attributes:
-        cursor: what the server was asked for.
         held: live messages; None: there were too many, so they are fetched as well.
+        cursor: what the server was asked for.
         deadline: when the answer is overdue.
         left: further requests before it is given up.
         unanswered: requests for this cursor whose answer has not come.
         has_new: a page held something new.
+        is_again: it fetches what could not be held. No answer to an earlier request will do.
     """
 
-    cursor: float | None
-    held: list[Item] | None
-    deadline: float
-    left: int
+    held: list[Item] | None = field(default_factory=list[Item])
+    cursor: float | None = None
+    deadline: float = math.inf
+    left: int = 0
     unanswered: int = 0
     has_new: bool = False
+    is_again: bool = False
+
+    def answered(self) -> None:
+        """One of the answers is here."""
+        self.unanswered = max(0, self.unanswered - 1)  # 0 if the request could not be made
 
 
 @dataclass(slots=True)
@@ -138,14 +144,20 @@ class Timeline:
             self._seen.add(name, math.inf if stamp is None else stamp, needed=-math.inf)
 
     def begin(self, now: float) -> None:
-        """Ask for everything from a little before the safe stamp."""
-        self._seen.turn()
+        """Ask for everything from a little before the safe stamp.
+
+        A fallback may do so while a fetch is open: what is held stays so, and ids stay known.
+        """
+        if self._fetch is None:
+            self._seen.turn()
         cursor = None if self._safe is None else self._safe - self._overlap
-        if self._has_pages:
-            self._fetch = self._ask(cursor, [], now)
-        else:
+        if not self._has_pages:
             self._fetch = Replay(now + self._settings.timeout)
             self._outcome.ask(self._request, cursor)
+            return
+        if not isinstance(self._fetch, Fetch):
+            self._fetch = Fetch()
+        self._ask(self._fetch, cursor, now)
 
     def end(self) -> None:
         """Let go what is held, and the fetch."""
@@ -177,8 +189,8 @@ class Timeline:
             if fetch is not None:
                 fetch.deadline = now + self._settings.timeout
             else:
-                text = f"a stamp went back by more than the overlap, to {item.stamp}"
-                self._outcome.note("stamp went back", text)
+                what = f"went back by more than the overlap, to {item.stamp}"
+                self._outcome.note("a stamp", what)
         self._release(item)
 
     def take_page(self, page: Answer[Item] | Wrong, now: float) -> None:
@@ -187,27 +199,31 @@ class Timeline:
         if not isinstance(fetch, Fetch):
             self._late = max(0, self._late - 1)
         elif isinstance(page, Wrong):
+            fetch.answered()
             self._give_up(fetch, page.reason)
-        elif self._has_moved(fetch, page.items):
-            self._take_items(fetch, page)
-            if page.more:
-                self._late += fetch.unanswered
-                self._fetch = self._ask(max(x.stamp for x in page.items), fetch.held, now)
-                self._fetch.has_new = fetch.has_new
-            else:
-                self._finish(fetch, now)
-        elif self._late > 0:
+        elif self._late > 0 and (fetch.is_again or not self._has_moved(fetch, page.items)):
             self._late -= 1  # most likely the answer to an older request
-        elif page.more:
-            self._give_up(fetch, REPEATS)
         else:
+            fetch.answered()
+            self._take_answer(fetch, page, now)
+
+    def _take_answer(self, fetch: Fetch, page: Answer[Item], now: float) -> None:
+        if not page.more:
             self._take_items(fetch, page)
             self._finish(fetch, now)
+        elif self._has_moved(fetch, page.items):
+            self._take_items(fetch, page)
+            self._ask(fetch, max(x.stamp for x in page.items), now)
+        else:
+            self._give_up(fetch, REPEATS)
 
-    def _ask(self, cursor: float | None, held: list[Item] | None, now: float) -> Fetch:
-        fetch = Fetch(cursor, held, now + self._settings.timeout, self._settings.retries)
+    def _ask(self, fetch: Fetch, cursor: float | None, now: float) -> None:
+        """Ask for something else than before: what is unanswered is late from now on."""
+        self._late += fetch.unanswered
+        fetch.cursor = cursor
+        fetch.deadline = now + self._settings.timeout
+        fetch.left = self._settings.retries
         fetch.unanswered = int(self._outcome.ask(self._request, cursor))
-        return fetch
 
     def _hold(self, fetch: Fetch, item: Item) -> None:
         if fetch.held is not None:
@@ -221,12 +237,10 @@ class Timeline:
         return any(x.id not in self._seen or cursor is None or x.stamp > cursor for x in items)
 
     def _take_items(self, fetch: Fetch, page: Answer[Item]) -> None:
-        fetch.unanswered = max(0, fetch.unanswered - 1)
-        first = min((x.stamp for x in page.items), default=-math.inf)
-        held = [x for x in fetch.held or () if x.stamp < first]  # the history forgot it by now
-        if page.gone and not page.items:
-            self._lose(self._first_beyond(fetch.held), GONE)
-        elif page.gone and page.items[0].id not in self._seen:
+        first = min((x.stamp for x in page.items), default=None)
+        # What the history forgot by now.
+        held = [x for x in fetch.held or () if first is None or x.stamp < first]
+        if page.gone and not (page.items and page.items[0].id in self._seen):
             beyond = self._first_beyond(held)
             self._lose(first if beyond is None else beyond, GONE)
         self._merge(held)
@@ -242,6 +256,7 @@ class Timeline:
         if fetch.held is not None:
             self._merge(fetch.held)
         elif fetch.has_new:
+            self._fetch = Fetch(is_again=True)
             self.begin(now)
         else:
             self._lose(None, FLOODED)
