@@ -178,7 +178,10 @@ class Reception:
         session = None if hello.sid is None else self._journal.sessions.get(hello.sid)
         if session is None:
             return judge(hello, None, None, principal)
-        return judge(hello, session.credentials, session.peer, principal)
+        judgement = judge(hello, session.credentials, session.peer, principal)
+        if judgement.result is Result.RESET:
+            session.fall_asleep()  # if it had to be woken for this
+        return judgement
 
     async def _settle(self, hello: Hello, principal: str | None) -> tuple[Session, Welcome]:
         """The session that the hello leads to, stored, and the welcome but for its position.

@@ -116,18 +116,17 @@ class Session(Sending):
 
     async def next_event(self) -> Event:
         """As `receive`, with the gaps: messages that the client dropped before they were sent."""
-        inbox = self.inbox
         await self.acknowledge()
-        while (event := inbox.take()) is None:
+        while (event := self.inbox.take()) is None:
             if self.is_over:
                 raise ConnectionClosed(f"the session is over: {self.state}")
             attachment = self._attachment
             if attachment is not None and attachment.link.ending is None:
                 await attachment.link.wait_message()
                 continue
-            if inbox.is_waited_for:
+            if self.inbox.is_waited_for:
                 raise BusyError("another task is receiving from this session already")
-            await inbox.wait()
+            await self.inbox.wait()
         return event
 
     def __aiter__(self) -> Self:

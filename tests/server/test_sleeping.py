@@ -14,7 +14,7 @@ from statews.server.journal import Journal
 from statews.testing import Network
 
 from ..memory import traced
-from .world import SOON, Desk, connect, go_missing, only, serve
+from .world import SOON, Desk, connect, dialled, go_missing, only, serve
 
 pytestmark = pytest.mark.statews(limit=5000)
 
@@ -131,6 +131,21 @@ async def test_a_value_of_a_slot_keeps_its_session_awake(statews_network: Networ
             await anyio.sleep(2)
             assert not session.is_asleep
         assert await connection.receive() == "1"
+
+
+async def test_a_stranger_wakes_nobody(statews_network: Network) -> None:
+    async with serve(limits=DROWSY) as server, connect() as connection:
+        await anyio.sleep(SOON)
+        session = only(server)
+        async with go_missing(statews_network):
+            await anyio.sleep(2)
+            statews_network.accept()
+            async with dialled() as speaker:
+                welcome = await speaker.greet(sid=session.id, tok="guessed", n=1000)
+                assert welcome["r"] == "reset"
+                assert session.is_asleep
+        await connection.wait_for(State.OPEN)
+        assert connection.session == session.id
 
 
 async def test_one_that_sleeps_expires_and_is_remembered_as_any_other(
