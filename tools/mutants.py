@@ -92,10 +92,12 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/protocol/session/test_log.py",
         "tests/protocol/session/test_batches.py",
         "tests/protocol/session/test_flow.py",
+        "tests/protocol/session/test_idle.py",
     ),
     "statews/protocol/session/peer.py": (
         "tests/protocol/session/test_peer.py",
         "tests/protocol/session/test_both_sides.py",
+        "tests/protocol/session/test_idle.py",
     ),
     "statews/protocol/sync/after.py": SYNC,
     "statews/protocol/sync/fetching.py": SYNC,
