@@ -72,6 +72,7 @@ class Journal:
         self.size_bytes: int = 0
         self.arriving: deque[Message] = deque()
         self._limits = limits
+        self._outbox = limits.outbox  # one for all of them
         self._store = store
         self._noted: set[Session] = set()
         self._transacting: dict[Session, Event] = {}  # and what is set when that is over
@@ -99,7 +100,7 @@ class Journal:
 
     def wake(self, standing: Standing) -> Peer:
         """What a session goes on with that has slept."""
-        return standing.peer(self._limits, is_stored=self.is_durable)
+        return standing.peer(self._outbox, self._limits.window, is_stored=self.is_durable)
 
     def end(self, session: Session, event: str = "ended") -> None:
         """A session is over: both the memory and the store forget it."""

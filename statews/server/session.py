@@ -17,7 +17,7 @@ from .standing import Standing
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from typing_extensions import Self
 
@@ -118,16 +118,19 @@ class Session(Sending):
         """As `receive`, with the gaps: messages that the client dropped before they were sent."""
         await self.acknowledge()
         while (event := self.inbox.take()) is None:
-            if self.is_over:
-                raise ConnectionClosed(f"the session is over: {self.state}")
-            attachment = self._attachment
-            if attachment is not None and attachment.link.ending is None:
-                await attachment.link.wait_message()
-                continue
-            if self.inbox.is_waited_for:
-                raise BusyError("another task is receiving from this session already")
-            await self.inbox.wait()
+            await self._arrival()
         return event
+
+    def _arrival(self) -> Awaitable[None]:
+        """What to wait for where no event is here. Raises as `receive`."""
+        if self.is_over:
+            raise ConnectionClosed(f"the session is over: {self.state}")
+        attachment = self._attachment
+        if attachment is not None and attachment.link.ending is None:
+            return attachment.link.wait_message()
+        if self.inbox.is_waited_for:
+            raise BusyError("another task is receiving from this session already")
+        return self.inbox.wait()
 
     def __aiter__(self) -> Self:
         """Iterate over the messages, until the session is over."""
@@ -137,14 +140,16 @@ class Session(Sending):
         text = None if self._inbox is None else self._inbox.next_text()
         if text is not None:
             return text
-        while True:  # as `receive`, one coroutine less for each handler that waits
+        while True:  # as `receive`, with fewer coroutines for each handler that waits
             event = self._next_nowait()
-            if event is None:
-                try:
+            try:
+                if event is None and self._journal.is_durable:
                     event = await self.next_event()
-                except ConnectionClosed:
-                    raise StopAsyncIteration from None
-            if not isinstance(event, Gap):
+                elif event is None:
+                    await self._arrival()
+            except ConnectionClosed:
+                raise StopAsyncIteration from None
+            if not (event is None or isinstance(event, Gap)):
                 return event
 
     def events(self) -> Events:

@@ -10,7 +10,8 @@ from ..protocol.session import Credentials, Cursor, Log, Peer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .settings import SessionLimits
+    from ..policy import Outbox
+    from ..protocol.session import Window
 
 __all__ = ["Standing", "read_record", "write_record"]
 
@@ -45,11 +46,11 @@ class Standing(NamedTuple):
         log, cursor = peer.log, peer.cursor
         return cls(log.acknowledged, log.chain, log.confirmed, cursor.rx, cursor.chain, again_upto)
 
-    def peer(self, limits: SessionLimits, *, is_stored: bool) -> Peer:
+    def peer(self, outbox: Outbox, window: Window, *, is_stored: bool) -> Peer:
         """A peer that goes on from here."""
-        log = Log(limits.outbox, is_numbered_at_once=True)
+        log = Log(outbox, is_numbered_at_once=True)
         log.go_on(self.acknowledged, self.chain, confirmed=self.confirmed)
-        cursor = Cursor(limits.window, rx=self.rx, chain=self.rx_chain, is_stored=is_stored)
+        cursor = Cursor(window, rx=self.rx, chain=self.rx_chain, is_stored=is_stored)
         return Peer(log, cursor)
 
 

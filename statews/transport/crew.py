@@ -87,7 +87,9 @@ class _TrioCrew:
 
     def start(self, work: Work[Unpack[Arguments]], *args: Unpack[Arguments]) -> None:
         """See `Crew`."""
-        self._nursery.start_soon(work, *args)
+        # trio would make a name for each task, of 170 bytes.
+        name = sys.intern(f"{work.__module__}.{work.__qualname__}")
+        self._nursery.start_soon(work, *args, name=name)
 
     async def leave(self) -> None:
         """See `Crew`."""
