@@ -59,7 +59,7 @@ class Handlers:
             self._running[session].deadline = current_time() + FAREWELL
 
     def hibernate(self, session: Session) -> None:
-        """Cancel the handler of a session; what it was busy with comes again."""
+        """Cancel the handler of a session, and let it sleep; what it was busy with comes again."""
         if session in self._running:
             self._running[session].cancel()
         else:

@@ -78,6 +78,7 @@ class Journal:
         self._transacting: dict[Session, Event] = {}  # and what is set when that is over
         self._moved = Event()
         self._on_over: Callable[[Session], None] = _nothing
+        self._on_woken: Callable[[Session], None] = _nothing
 
     @property
     def at_limit(self) -> AtLimit:
@@ -98,8 +99,9 @@ class Journal:
         self.note(session)
         return session
 
-    def wake(self, standing: Standing) -> Peer:
+    def wake(self, session: Session, standing: Standing) -> Peer:
         """What a session goes on with that has slept."""
+        self._on_woken(session)
         return standing.peer(self._outbox, self._limits.window, is_stored=self.is_durable)
 
     def end(self, session: Session, event: str = "ended") -> None:
@@ -124,6 +126,10 @@ class Journal:
     def on_over(self, call: Callable[[Session], None]) -> None:
         """Have this called with each session that is over."""
         self._on_over = call
+
+    def on_woken(self, call: Callable[[Session], None]) -> None:
+        """Have this called with each session that wakes."""
+        self._on_woken = call
 
     # What a session wants kept.
 

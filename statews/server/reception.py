@@ -32,6 +32,7 @@ from ..protocol.session import (
     digest,
     judge,
     read_hello,
+    refusal,
     write_welcome,
 )
 from ..protocol.session.chain import start as start_chain
@@ -176,12 +177,12 @@ class Reception:
 
     def _judge(self, hello: Hello, principal: str | None) -> Judgement:
         session = None if hello.sid is None else self._journal.sessions.get(hello.sid)
-        if session is None:
+        if session is None or hello.token is None:
             return judge(hello, None, None, principal)
-        judgement = judge(hello, session.credentials, session.peer, principal)
-        if judgement.result is Result.RESET:
-            session.fall_asleep()  # if it had to be woken for this
-        return judgement
+        why = refusal(hello, session.credentials, principal)
+        if why is not None:  # nobody is woken, and it takes as long as for an unknown session
+            return Judgement(result=Result.RESET, why=why)
+        return judge(hello, session.credentials, session.peer, principal)
 
     async def _settle(self, hello: Hello, principal: str | None) -> tuple[Session, Welcome]:
         """The session that the hello leads to, stored, and the welcome but for its position.

@@ -285,7 +285,7 @@ class Session(Sending):
         return side if isinstance(side, Standing) else Standing.of(side, self.inbox.again_upto)
 
     def _wake_up(self, standing: Standing) -> tuple[Peer, Inbox]:
-        peer = self._journal.wake(standing)
+        peer = self._journal.wake(self, standing)
         inbox = Inbox(peer.cursor, standing.again_upto)
         self._side, self._inbox = peer, inbox
         return peer, inbox

@@ -1,4 +1,4 @@
-"""What a session comes down to while nothing of it is under way, which a store keeps as well."""
+"""What a session comes down to while nothing of it is under way, and what a store keeps of it."""
 
 from __future__ import annotations
 

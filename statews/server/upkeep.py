@@ -25,6 +25,7 @@ class Upkeep:
         self._limits = limits
         self._awake: dict[Session, float] = {}  # those to hibernate, and when, the first first
         self._left = Event()
+        journal.on_woken(self.woken)
 
     def left(self, session: Session) -> None:
         """The link of a session is lost."""
@@ -33,10 +34,15 @@ class Upkeep:
         if not session.is_asleep:
             session.kept_upto = session.peer.log.acknowledged
             self._journal.settled(session)  # what went out by the link was not counted
+        self.woken(session)
+        self._left.set()
+
+    def woken(self, session: Session) -> None:
+        """A session may have to be put to sleep again."""
         if self._limits.hibernate_after < math.inf:
             self._awake.pop(session, None)  # to the end
-            self._awake[session] = now + self._limits.hibernate_after
-        self._left.set()
+            self._awake[session] = current_time() + self._limits.hibernate_after
+            self._left.set()
 
     def restored(self) -> None:
         """All the sessions there are have just come out of the store."""

@@ -23,7 +23,7 @@ from ..protocol.frames import CloseCode
 from ..protocol.handshake import Side
 from .eventloop import make_signal
 from .stream import receive
-from .wire import Wire
+from .wire import READ, Wire
 from .writing import LinkState
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Link", "LinkState"]
 
 
-FEW: Final = 16  # messages of one read
-MOST_READS: Final = 4  # without a turn for others
+TURN: Final = 4 * READ  # frames and reads, after which others have a turn
 
 
 class Reader(Enum):
@@ -54,12 +53,11 @@ class Reader(Enum):
 class Link(Wire):
     """An open WebSocket link. `on_open` hooks and the handlers of `listen` get one."""
 
-    __slots__ = ("_reader", "_reads_in_turn", "_until")
+    __slots__ = ("_reader", "_until")
 
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
         super().__init__(stream, opened, policy)
         self._reader = Reader.NOBODY
-        self._reads_in_turn = 0
         self._until = math.inf  # `serve` returns then
 
     # What the application's tasks call.
@@ -166,9 +164,8 @@ class Link(Wire):
 
         A few long messages take less time than a turn, and have one for several reads.
         """
-        self._reads_in_turn += 1
-        if len(self.inbox) > FEW or self._reads_in_turn >= MOST_READS:
-            self._reads_in_turn = 0
+        if self._work >= TURN:
+            self._work = 0
             await checkpoint()
 
     # What the link's owner calls.

@@ -1,4 +1,4 @@
-"""What listens on a port: each connection is let in, shaken hands with and attended to."""
+"""The server's side of each connection: it is let in, shaken hands with and attended to."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ __all__ = ["Wire"]
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 NONCE_BYTES: Final = 4  # of a ping: what no stranger's pong has
 PING_BYTES: Final = 12  # with the position behind it
+READ: Final = 8  # frames, about, that take as long as a read
 ATTENDED: Final = 0.1  # seconds for which the owner leaves reading to a caller that has just read
 
 
@@ -53,6 +54,7 @@ class Wire(Writing):
         "_ping",
         "_side",
         "_sort",
+        "_work",
         "clock",
         "headers",
         "inbox",
@@ -74,6 +76,7 @@ class Wire(Writing):
         self._ping = b""
         self.is_sole: bool = True
         self._sort: Callable[[deque[Message]], int] | None = None
+        self._work = 0  # what was done since others had a turn: frames, and reads
         self._inbox_bytes = 0  # taken in since the inbox was last empty
         self._inbox_limit = policy.limits.inbox_bytes
         self._attended_until = -math.inf
@@ -177,6 +180,7 @@ class Wire(Writing):
         decoder = self._decoder
         try:
             decoder.feed(data)
+            self._work += READ + len(decoder.inbox) + len(decoder.controls)
             if decoder.controls:
                 self._take_controls()
         except FrameError as error:

@@ -1,4 +1,4 @@
-"""What a link writes, and the end of it: the part that knows nothing of what comes in."""
+"""What a link writes, and the end of it."""
 
 from __future__ import annotations
 

@@ -316,6 +316,20 @@ def test_ids_are_known_from_twice_the_overlap_before_the_newest_stamp() -> None:
     assert ids(client) == ["95", "94", "93"]
 
 
+def test_ids_are_known_from_the_oldest_request_on_that_may_be_answered_yet() -> None:
+    client = paged()
+    client.begin()
+    client.take(page(*items(98, 99, 100)))
+    for _ in range(2):
+        back(client)
+        client.take(page(*items(98, 99, 100)))
+    back(client)
+    client.wait()  # it is asked for twice
+    answer = page(*items(98, 99, 100, 110), more=True)
+    client.take(answer, *live(120), answer, page())
+    assert ids(client) == ["98", "99", "100", "110", "120"]
+
+
 def test_the_ids_of_a_position_are_forgotten_as_others_are() -> None:
     client = replayed(overlap=2)
     client.strategy.restore({"stamp": 95, "ids": ["95"]})

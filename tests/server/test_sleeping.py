@@ -148,6 +148,20 @@ async def test_a_stranger_wakes_nobody(statews_network: Network) -> None:
         assert connection.session == session.id
 
 
+async def test_one_that_was_woken_for_nothing_falls_asleep_again(
+    statews_network: Network,
+) -> None:
+    async with serve(limits=DROWSY) as server, connect():
+        await anyio.sleep(SOON)
+        session = only(server)
+        async with go_missing(statews_network):
+            for _ in range(2):
+                await anyio.sleep(2)
+                assert session.is_asleep
+                await session.flush()
+                assert not session.is_asleep
+
+
 async def test_one_that_sleeps_expires_and_is_remembered_as_any_other(
     statews_network: Network,
 ) -> None:

@@ -15,7 +15,6 @@ from statews import Limits, Link, LinkClosed, LinkDropped, Policy
 from statews.protocol.deflate import Deflater, Inflater
 from statews.protocol.frames import Decoder, Encoder
 from statews.protocol.handshake import ServerHandshake
-from statews.transport.link import MOST_READS
 from statews.transport.stream import CHUNK, LONG_CHUNK, ByteStream, receive, send
 from statews.transport.watched import socket_stream
 from tests.transport.fakes import Sink, socket_pair
@@ -104,8 +103,8 @@ async def test_a_flood_of_long_messages_leaves_others_their_turn() -> None:
         for _ in range(100):
             assert await link.receive() == bytes(CHUNK * 3)
         group.cancel_scope.cancel()
-    # Reads amid a message do not count.
-    assert turns >= len(stream.asked) // (2 * MOST_READS)
+    # Each read has up to three messages, some none.
+    assert turns >= len(stream.asked) // 5
 
 
 async def test_what_is_missing_of_a_long_message_is_read_in_long_steps() -> None:

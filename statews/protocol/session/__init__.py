@@ -17,7 +17,7 @@ from .greeting import (
     write_hello,
     write_welcome,
 )
-from .identity import Credentials, Judgement, Ticket, digest, judge, misfit
+from .identity import Credentials, Judgement, Ticket, digest, judge, misfit, refusal
 from .log import Log, Window
 from .peer import Peer, Sink
 
@@ -40,6 +40,7 @@ __all__ = [
     "misfit",
     "read_hello",
     "read_welcome",
+    "refusal",
     "write_hello",
     "write_welcome",
 ]

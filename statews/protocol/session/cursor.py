@@ -33,7 +33,7 @@ class Cursor:
 
     Args:
         window: how much the peer may have unhandled here.
-        rx, chain: where an earlier process was.
+        rx, chain: where an earlier one was.
         is_stored: whether a store has to know first what was handled: see `saved`.
 
     Attributes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .log import Window
     from .peer import Peer
 
-__all__ = ["Credentials", "Judgement", "Ticket", "digest", "judge", "misfit"]
+__all__ = ["Credentials", "Judgement", "Ticket", "digest", "judge", "misfit", "refusal"]
 
 NOBODY: Final = bytes(32)  # what the token of an unknown session is compared with
 
@@ -91,7 +91,7 @@ def judge(
     if credentials is None or peer is None:
         compare_digest(digest(hello.token), NOBODY)  # takes as long as for one that is known
         return Judgement(result=Result.RESET, why="its session is not known")
-    why = _refusal(hello, hello.token, credentials, principal) or misfit(peer, hello.position)
+    why = refusal(hello, credentials, principal) or misfit(peer, hello.position)
     if why is not None:
         return Judgement(result=Result.RESET, why=why)
     log, rx = peer.log, hello.position.rx
@@ -103,13 +103,11 @@ def judge(
     return Judgement(result=Result.RESUMED, why="nothing is lost")
 
 
-def _refusal(
-    hello: Hello, token: str, credentials: Credentials, principal: str | None
-) -> str | None:
-    """Why a client may not resume a session; None if it may."""
+def refusal(hello: Hello, credentials: Credentials, principal: str | None) -> str | None:
+    """Why a client may not resume a session, whatever became of that; None if it may."""
     if hello.attempt <= credentials.attempt:
         return "a later attempt of it was accepted already"
-    if not credentials.accepts(token):
+    if hello.token is None or not credentials.accepts(hello.token):
         return "its token is wrong or retired"
     if principal != credentials.principal:
         return "its session is somebody else's"

@@ -138,7 +138,7 @@ class Log(Queue):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the peer has handled all that was sent."""
+        """Whether the peer has handled all that was sent, and a store knows."""
         return self.last == self.confirmed and not (self.entries or self.settled)
 
     def chain_at(self, seq: int) -> int | None:
@@ -152,7 +152,7 @@ class Log(Queue):
     # In and out.
 
     def go_on(self, acknowledged: int, chain: int, *, confirmed: int) -> None:
-        """Begin where an earlier process was; what it had kept comes with `restore`."""
+        """Begin where an earlier one was; what that had kept comes with `restore`."""
         self.acknowledged = self.told = acknowledged
         self.chain, self.confirmed = chain, confirmed
         # Of what it had dropped the peer may hold some, and nobody knows how much that is.

@@ -103,6 +103,7 @@ class Timeline:
         "_newest",
         "_outcome",
         "_overlap",
+        "_reach",
         "_request",
         "_safe",
         "_seen",
@@ -131,6 +132,7 @@ class Timeline:
         self._seen = Recent(max(settings.hold, FEWEST_IDS))
         self._fetch: Fetch | Replay | None = None
         self._late = 0  # answers that may still come, to requests nobody waits for any more
+        self._reach = -math.inf  # what comes as an answer, late or not, has no lower stamp
 
     @property
     def due(self) -> float:
@@ -151,6 +153,8 @@ class Timeline:
         if self._fetch is None:
             self._seen.turn()
         cursor = None if self._safe is None else self._safe - self._overlap
+        if self._fetch is None and not self._late:
+            self._reach = -math.inf if cursor is None else cursor
         if not self._has_pages:
             self._fetch = Replay(now + self._settings.timeout)
             self._outcome.ask(self._request, cursor)
@@ -278,6 +282,8 @@ class Timeline:
         if not isinstance(self._fetch, Replay):
             self._safe = self._newest
         needed = -math.inf if self._safe is None else self._safe - 2 * self._overlap
+        if self._fetch is not None or self._late:
+            needed = min(needed, self._reach)
         self._seen.add(item.id, stamp, needed=needed)
         self._outcome.deliver(item.message, Mark(self._safe, stamp, item.id))
 
