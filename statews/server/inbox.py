@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..protocol.frames import Message
-    from ..protocol.session import Cursor
+    from ..protocol.session import Cursor, Peer
 
 __all__ = ["Event", "Inbox"]
 
@@ -44,14 +44,25 @@ class Inbox:
     """Messages and gaps in their order, across links.
 
     Attributes:
-        cursor: counts what is handled.
+        peer: whose messages they are.
+        cursor: the peer's, which counts what is handled.
         again_upto: messages up to this number may have been handled before.
     """
 
-    __slots__ = ("_arrived", "_items", "_last", "_loose", "_loose_bytes", "again_upto", "cursor")
+    __slots__ = (
+        "_arrived",
+        "_items",
+        "_last",
+        "_loose",
+        "_loose_bytes",
+        "again_upto",
+        "cursor",
+        "peer",
+    )
 
-    def __init__(self, cursor: Cursor, again_upto: int = 0) -> None:
-        self.cursor: Cursor = cursor
+    def __init__(self, peer: Peer, again_upto: int) -> None:
+        self.peer: Peer = peer
+        self.cursor: Cursor = peer.cursor
         # A message that has a number stands for itself: there is one for each of them.
         self._items: deque[Item | Message] | None = None  # empty, it would be 600 bytes
         self._last: Item | Message | None = None
@@ -196,8 +207,9 @@ class Inbox:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is here: no event that waits, none that is handled, and no handler."""
-        return not self._items and self._last is None and self._arrived is None
+        """Whether nothing of the session is under way, on either side, and nobody waits here."""
+        is_empty = not self._items and self._last is None and self._arrived is None
+        return is_empty and self.peer.is_idle
 
     @property
     def is_waited_for(self) -> bool:

@@ -16,6 +16,7 @@ from ..errors import StoreCorruptError, StoreError, UsageError
 from ..protocol.entry import Entry, Terms
 from ..store.base import Stored
 from ..store.sqlite import SQLiteStore
+from .inbox import Inbox
 from .session import Session
 from .standing import Standing, read_record, write_record
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..policy import AtLimit
     from ..protocol.frames import Message
-    from ..protocol.session import Credentials, Peer
+    from ..protocol.session import Credentials
     from ..store.base import Contents, OutboxStore
     from .settings import SessionLimits
 
@@ -99,10 +100,11 @@ class Journal:
         self.note(session)
         return session
 
-    def wake(self, session: Session, standing: Standing) -> Peer:
+    def wake(self, session: Session, standing: Standing) -> Inbox:
         """What a session goes on with that has slept."""
         self._on_woken(session)
-        return standing.peer(self._outbox, self._limits.window, is_stored=self.is_durable)
+        peer = standing.peer(self._outbox, self._limits.window, is_stored=self.is_durable)
+        return Inbox(peer, standing.again_upto)
 
     def end(self, session: Session, event: str = "ended") -> None:
         """A session is over: both the memory and the store forget it."""

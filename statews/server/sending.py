@@ -55,7 +55,7 @@ class Sending(ABC):
         self.direct: Conversation | None = None
         self.counted_bytes: int = 0
         self._journal = journal
-        self._side: Peer | Standing = standing
+        self._side: Inbox | Standing = standing  # awake or asleep
         self._attachment: Attachment | None = None  # while a link is up
         self._room: Signal | None = None
 
@@ -63,9 +63,10 @@ class Sending(ABC):
     async def _save(self) -> None:
         """Return when everything of it is stored, if there is a store. Raises StoreError."""
 
+    @property
     @abstractmethod
-    def _wake_up(self, standing: Standing) -> tuple[Peer, Inbox]:
-        """Go on from there."""
+    def inbox(self) -> Inbox:
+        """What waits for the handler. To ask for it wakes a session that sleeps."""
 
     @abstractmethod
     def _added(self, entry: Entry) -> None:
@@ -79,8 +80,7 @@ class Sending(ABC):
     @property
     def peer(self) -> Peer:
         """This side of it. To ask for it wakes a session that sleeps."""
-        side = self._side
-        return self._wake_up(side)[0] if isinstance(side, Standing) else side
+        return self.inbox.peer
 
     @property
     def is_asleep(self) -> bool:
@@ -91,7 +91,7 @@ class Sending(ABC):
     def sent(self) -> int:
         """The number of the last message that was sent; the next one has the next."""
         side = self._side
-        return side.acknowledged if isinstance(side, Standing) else side.log.last
+        return side.acknowledged if isinstance(side, Standing) else side.peer.log.last
 
     async def send(self, message: Message) -> None:
         """Send one message: at once if the client is there, and when it is back if it is not.

@@ -11,7 +11,6 @@ from ..protocol.codes import CloseCode
 from ..protocol.entry import Entry
 from ..protocol.sync import Gap
 from .attachment import Attachment
-from .inbox import Inbox
 from .sending import Sending
 from .standing import Standing
 
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 
     from ..protocol.admission import Hint
     from ..protocol.frames import Message
-    from ..protocol.session import Credentials, Hello, Peer
+    from ..protocol.session import Credentials, Hello
     from ..transport.link import Link
-    from .inbox import Event
+    from .inbox import Event, Inbox
     from .journal import Journal
 
 __all__ = ["Events", "Session"]
@@ -48,7 +47,6 @@ class Session(Sending):
     __slots__ = (
         "__weakref__",
         "_durable",
-        "_inbox",
         "context",
         "credentials",
         "kept_upto",
@@ -63,7 +61,6 @@ class Session(Sending):
         self.links: int = 0
         self.context: object = None
         self.kept_upto: int = 0
-        self._inbox: Inbox | None = None  # while it sleeps
         self._durable = 0
 
     def __repr__(self) -> str:
@@ -95,7 +92,7 @@ class Session(Sending):
 
         Cancellation: no message is lost.
         """
-        text = None if self._inbox is None else self._inbox.next_text()
+        text = self.inbox.next_text()
         if text is not None:
             return text
         while True:
@@ -137,7 +134,7 @@ class Session(Sending):
         return self
 
     async def __anext__(self) -> Message:
-        text = None if self._inbox is None else self._inbox.next_text()
+        text = self.inbox.next_text()
         if text is not None:
             return text
         while True:  # as `receive`, with fewer coroutines for each handler that waits
@@ -265,8 +262,8 @@ class Session(Sending):
     def over(self, event: str) -> None:
         """Nothing will come any more: whoever waits learns it."""
         fire_session(self, "elapsed" if event == "elapsed" else "ended")
-        if self._inbox is not None:
-            self._inbox.wake()
+        if not self.is_asleep:
+            self.inbox.wake()
         self._wake()
 
     def count_link(self, _: object) -> None:
@@ -276,25 +273,20 @@ class Session(Sending):
     @property
     def inbox(self) -> Inbox:
         """What waits for the handler. To ask for it wakes a session that sleeps."""
-        inbox = self._inbox
-        return self._wake_up(self.standing())[1] if inbox is None else inbox
+        side = self._side
+        if isinstance(side, Standing):
+            side = self._side = self._journal.wake(self, side)
+        return side
 
     def standing(self) -> Standing:
         """Where it stands now, beside the messages that wait."""
         side = self._side
-        return side if isinstance(side, Standing) else Standing.of(side, self.inbox.again_upto)
-
-    def _wake_up(self, standing: Standing) -> tuple[Peer, Inbox]:
-        peer = self._journal.wake(self, standing)
-        inbox = Inbox(peer.cursor, standing.again_upto)
-        self._side, self._inbox = peer, inbox
-        return peer, inbox
+        return side if isinstance(side, Standing) else Standing.of(side.peer, side.again_upto)
 
     def fall_asleep(self) -> None:
         """Keep only what is needed to go on, if nothing is under way."""
-        if self.is_asleep or self.is_attached or not (self.inbox.is_idle and self.peer.is_idle):
-            return
-        self._side, self._inbox = self.standing(), None
+        if not (self.is_asleep or self.is_attached) and self.inbox.is_idle:
+            self._side = self.standing()
 
     @property
     def durable(self) -> float:
