@@ -83,10 +83,9 @@ def _one_token(credentials: Credentials, _presented: str, token: str) -> None:
     credentials.current, credentials.issued = digest(token), None
 
 
-def _any_attempt(
-    _hello: Hello, token: str, credentials: Credentials, _principal: str | None
-) -> str | None:
-    return None if credentials.accepts(token) else "its token is wrong or retired"
+def _any_attempt(hello: Hello, credentials: Credentials, _principal: str | None) -> str | None:
+    is_known = hello.token is not None and credentials.accepts(hello.token)
+    return None if is_known else "its token is wrong or retired"
 
 
 def _no_notice(log: Log, _upto: float = math.inf) -> None:
@@ -142,7 +141,7 @@ MUTATIONS: Final = {
     "store-attempt-late": Mutation(
         Client, "store_attempt", _nothing, "client-dies", Promise.GOES_ON
     ),
-    "any-attempt": Mutation(identity, "_refusal", _any_attempt, "links", Promise.OWN_CLIENT),
+    "any-attempt": Mutation(identity, "refusal", _any_attempt, "links", Promise.OWN_CLIENT),
     "hear-old-links": Mutation(Served, "is_on", _always, "links", Promise.PEACE),
     "no-chain": Mutation(Log, "chain_at", _nothing, "client-goes-back", Promise.NOTHING_LOST, 600),
     "no-gap-notice": Mutation(Log, "skip", _no_notice, "links", Promise.PEACE),
