@@ -135,6 +135,11 @@ class Inbox:
         self._loose += count
         self._loose_bytes += count * len(message)
 
+    def clear(self) -> None:
+        """Forget what waits: its sender is not told that it was handled, and sends it again."""
+        self._items = None
+        self._loose = self._loose_bytes = 0
+
     def wake(self) -> None:
         """Have whoever waits look."""
         if self._arrived is not None:

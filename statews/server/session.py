@@ -260,9 +260,16 @@ class Session(Sending):
         self._durable = entry.terms.number
 
     def over(self, event: str) -> None:
-        """Nothing will come any more: whoever waits learns it."""
-        fire_session(self, "elapsed" if event == "elapsed" else "ended")
+        """Nothing will come any more: whoever waits learns it.
+
+        What has arrived is still handled if the client has ended the session; else it sends that
+        again in another one, should it come back.
+        """
+        is_ended = event != "elapsed"
+        fire_session(self, "ended" if is_ended else "elapsed")
         if not self.is_asleep:
+            if not is_ended:
+                self.inbox.clear()
             self.inbox.wake()
         self._wake()
 

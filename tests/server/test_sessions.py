@@ -196,6 +196,30 @@ async def test_a_handler_that_takes_time_to_hibernate_is_followed_by_another(
         assert len(desk.sessions) == 2
 
 
+async def test_what_waits_for_a_handler_when_its_session_expires_goes_to_the_next_one(
+    statews_network: Network,
+) -> None:
+    heard: list[tuple[int, str]] = []
+
+    async def handler(session: Session) -> None:
+        number = len({number for number, _ in heard}) + 1
+        async for message in session:
+            heard.append((number, str(message)))
+            await anyio.sleep(10 if number == 1 else 0)
+
+    limits = SessionLimits(time_to_live=3)
+    async with serve(handler, limits=limits), connect(policy=_keeping()) as connection:
+        receipts = [await connection.send(text) for text in ("one", "two", "three")]
+        await anyio.sleep(5)
+        async with go_missing(statews_network):
+            await anyio.sleep(4)
+        for receipt in receipts:
+            await receipt.wait_acknowledged()
+        await anyio.sleep(20)
+    # The first handler was in the middle of the first message.
+    assert heard == [(1, "one"), (2, "one"), (2, "two"), (2, "three")]
+
+
 async def test_a_session_expires_after_its_time_to_live(statews_network: Network) -> None:
     desk = Desk()
     async with (
