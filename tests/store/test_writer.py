@@ -258,7 +258,8 @@ class TestCancelledByAsyncio:
                         await task
                     assert done == []
             assert done == [2]
-            assert ends == ["COMMIT", "COMMIT"]
+            # The threads take turns in any order; the second finds less to do, or nothing.
+            assert ends in (["COMMIT"], ["COMMIT", "COMMIT"])
         assert numbers(await contents_of(store)) == [1, 2]
 
     async def test_a_store_that_opens_too_late_is_closed_again(self, path: Path) -> None:
