@@ -33,6 +33,9 @@ __all__ = [
 
 CHUNK: Final = 131072  # bytes a read asks for; with more, what is parsed has left the cache
 LONG_CHUNK: Final = 524288  # bytes, where they are moved on and not looked at
+# Once a block of this size was freed, glibc no longer maps shorter ones anew each time, which is
+# up to seven page faults for a message of 64 KiB. See M_MMAP_THRESHOLD in mallopt(3).
+bytearray(2 * LONG_CHUNK)
 MOST_PIECES: Final = 64  # in one system call; Linux takes 1024, POSIX promises 16
 LONGEST_MILLISECONDS: Final = 2**31 - 1  # of tcp(7)'s TCP_USER_TIMEOUT, an int
 
