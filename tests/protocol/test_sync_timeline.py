@@ -330,6 +330,28 @@ def test_ids_are_known_from_the_oldest_request_on_that_may_be_answered_yet() -> 
     assert ids(client) == ["98", "99", "100", "110", "120"]
 
 
+def test_ids_stay_known_while_answers_to_older_requests_come() -> None:
+    client = paged(overlap=1.0)
+    client.begin()
+    client.take(page(*items(1, 2)))
+    for begins, stamps in ((4, (1, 2, 3)), (1, (1, 2, 3, 4)), (2, (1, 2, 3, 4, 7, 8))):
+        for _ in range(begins):
+            client.begin()
+        client.take(page(*items(*stamps)))
+    assert ids(client) == ["1", "2", "3", "4", "7", "8"]
+
+
+def test_ids_are_forgotten_from_before_what_was_asked_for() -> None:
+    client = paged()
+    client.begin()
+    client.take(page(*items(90, 100)))
+    back(client)
+    client.take(page())
+    back(client)
+    client.take(page(*items(110), more=True), page(*items(90)))
+    assert ids(client) == ["90", "100", "110", "90"]
+
+
 def test_the_ids_of_a_position_are_forgotten_as_others_are() -> None:
     client = replayed(overlap=2)
     client.strategy.restore({"stamp": 95, "ids": ["95"]})
