@@ -76,7 +76,10 @@ async def test_what_was_sent_arrives_in_order_and_what_was_missed_is_asked_for(
             got += [int(line.split()[1]) for line in said if line.startswith("got")]
         async with statews.listen(server, "127.0.0.1", 0) as listener:
             child = start(f"ws://127.0.0.1:{listener.port}", path, -1)
-            await anyio.to_thread.run_sync(child.communicate)
+            try:  # it has a deadline, and outlives no test
+                await anyio.to_thread.run_sync(child.communicate, abandon_on_cancel=True)
+            finally:
+                child.kill()
             assert child.returncode == 0
     arrived = list(dict.fromkeys(server.numbers))
     assert set(returned) <= set(arrived)
