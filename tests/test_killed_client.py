@@ -18,6 +18,7 @@ import statews
 pytestmark = pytest.mark.anyio
 
 KILLS = 5
+APART = 1_000_000  # what one child cannot send before it is killed
 DEADLINE = 60
 
 
@@ -68,7 +69,7 @@ async def test_what_was_sent_arrives_in_order_and_what_was_missed_is_asked_for(
             is_down = round_number % 2 == 1  # nobody listens: everything waits on the disk
             async with statews.listen(server, "127.0.0.1", 0) as listener:
                 url = "ws://127.0.0.1:9" if is_down else f"ws://127.0.0.1:{listener.port}"
-                child = start(url, path, 1000 * (round_number + 1))
+                child = start(url, path, APART * (round_number + 1))
                 said = await anyio.to_thread.run_sync(
                     read_and_kill, child, random.randrange(5, 60)
                 )
