@@ -277,13 +277,16 @@ class Connection:
 
         Raises:
             ConnectionClosed: it was closed, and `closed` is not one of them.
+            ConnectionFailed: the policy gave up, and neither `failed` nor `closed` is.
         """
         changes = self.changes()
         if self.state in states:
             return self.state
+        self._driver.check_hope(self.state, states)
         async for change in changes:
             if change.now.state in states:
                 return change.now.state
+            self._driver.check_hope(change.now.state, states)
         raise ConnectionClosed(f"the connection was closed before it was {' or '.join(states)}")
 
     async def connect(self) -> None:

@@ -34,7 +34,7 @@ from .sender import Sender
 from .session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine
 
     from ..lifecycle import Event
     from ..protocol.frames import Message
@@ -341,6 +341,11 @@ class Driver:
         else:
             self._check_alive()
             await self.observers.wait_change()
+
+    def check_hope(self, state: State, wanted: Collection[State]) -> None:
+        """Raise `ConnectionFailed` in `failed`, if what is wanted is not to be had from there."""
+        if state is State.FAILED and State.CLOSED not in wanted:
+            raise self._retries.failure()
 
     def _check_alive(self) -> None:
         match self.state:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..errors import HookError, UsageError
 from ..policy import AtLimit, Delivery
@@ -172,4 +175,7 @@ async def provide(
         raise
     except Exception as error:
         raise HookError(f"{what} failed with {type(error).__name__}: {error}") from error
+    except asyncio.CancelledError as error:
+        await checkpoint_if_cancelled()
+        raise HookError(f"{what} waited for what somebody else has cancelled") from error
     raise UsageError(f"{what} must be an async function, it returned {result!r}")

@@ -263,9 +263,9 @@ def _go_away(least: str, most: str, why: str) -> GoAway:
     return GoAway(low, high, why)
 
 
-def is_slot(name: str) -> bool:
+def is_slot(name: object) -> bool:
     """Whether a slot may have that name: 1 to 64 characters of ASCII, no blank, `,` or `;`."""
-    return _SLOT.fullmatch(f"L{name}") is not None
+    return isinstance(name, str) and _SLOT.fullmatch(f"L{name}") is not None
 
 
 # One function a kind, and strings only: each stands on the way of every message.

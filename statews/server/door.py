@@ -85,6 +85,10 @@ class AdmissionDoor:
             raise self._not_now(said.hint, said.limit.value)
         if said.turn_at > current_time():
             await sleep_until(said.turn_at)
+        self.check_welcome()
+
+    def check_welcome(self) -> None:
+        """Raise `NotNow` if nobody is welcome any more."""
         if self.closed_for is not None:
             raise self._not_now(self.closed_for, LEAVING)
 

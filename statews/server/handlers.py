@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, current_time
 
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, StatewsError
 from ..protocol.codes import CloseCode
 from ..transport.crew import make_crew
 from .session import Session
@@ -21,7 +22,7 @@ __all__ = ["Handler", "Handlers"]
 
 Handler = Callable[[Session], Awaitable[object]]
 
-FAREWELL: Final = 5.0  # seconds that a handler has, after its session, to see the end of it
+FAREWELL: Final = 5.0  # seconds that a handler has after its session; and the other way round
 
 logger: Final = logging.getLogger("statews.server")
 
@@ -33,6 +34,7 @@ class Handlers:
         self._handler = handler
         self._crew: Crew | None = None
         self._running: dict[Session, CancelScope] = {}
+        self._ready: set[Session] = set()  # whose handler has returned, and is not to run again
 
     async def start(self) -> None:
         """Be ready to run some."""
@@ -60,14 +62,17 @@ class Handlers:
 
     def hibernate(self, session: Session) -> None:
         """Cancel the handler of a session, and let it sleep; what it was busy with comes again."""
+        if session in self._ready:
+            return
         if session in self._running:
             self._running[session].cancel()
         else:
             session.fall_asleep()
 
     async def _run(self, session: Session) -> None:
+        scope = self._running[session]
         try:
-            with self._running[session] as scope:  # no call between: a coroutine is a quarter KB
+            with scope:  # no call between: a coroutine is a quarter KB
                 try:
                     await self._handler(session)
                 except Exception as error:  # noqa: BLE001 - a handler may raise anything
@@ -77,16 +82,35 @@ class Handlers:
                         raise
                     self._failed(session, error)  # it waited for what somebody else has cancelled
                 else:
-                    session.close()
+                    await self._see_off(session)
             if scope.cancelled_caught:
                 session.inbox.put_back()
+        except Exception as error:  # noqa: BLE001 - of a group that was cancelled, what failed
+            self._failed(session, error)
         finally:
             del self._running[session]
+            self._ready.discard(session)
         if scope.cancel_called and not session.is_over:
-            if session.is_attached:
-                self.run(session)  # its client came back before this one was gone
-            else:
-                session.fall_asleep()
+            self._hibernated(session)
+
+    def _hibernated(self, session: Session) -> None:
+        if session.is_attached:
+            self.run(session)  # its client came back before this one was gone
+        else:
+            session.fall_asleep()
+
+    async def _see_off(self, session: Session) -> None:
+        """Its handler is done: the session ends when the client has everything it was sent."""
+        await session.acknowledge()
+        self._ready.add(session)
+        with contextlib.suppress(StatewsError):
+            while not session.is_over:
+                with CancelScope(deadline=current_time() + FAREWELL):
+                    await session.flush()
+                    break
+                if session.is_written:
+                    break  # what the application has not handled, its connection has
+        session.close()
 
     def _failed(self, session: Session, error: BaseException) -> None:
         """The link is closed, and the next one begins with what was not handled."""

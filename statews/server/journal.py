@@ -63,6 +63,7 @@ class Journal:
         tombstones: the last ones that are, by id.
         away: those without a link, and when they expire, the first first.
         size_bytes: what all logs together hold.
+        is_left: whether the server is, and nothing will come or go any more.
         arriving: where each link in its turn puts together what comes in.
     """
 
@@ -71,6 +72,7 @@ class Journal:
         self.tombstones: dict[str, Tombstone] = {}
         self.away: dict[Session, float] = {}
         self.size_bytes: int = 0
+        self.is_left: bool = False
         self.arriving: deque[Message] = deque()
         self._limits = limits
         self._outbox = limits.outbox  # one for all of them
@@ -279,7 +281,10 @@ class Journal:
             await sleep(PAUSE)
 
     async def close(self) -> None:
-        """Commit what is noted, and release the store."""
+        """Have nobody wait for anything any more, commit what is noted, and release the store."""
+        self.is_left = True
+        for session in self.sessions.values():
+            session.wake()
         if self._store is not None:
             with CancelScope(shield=True):  # the disk's own pace
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -10,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..errors import (
     FrameError,
@@ -141,7 +143,9 @@ class Reception:
             principal = await self._identify(link, hello)
             is_new = self._judge(hello, principal).result in (Result.NEW, Result.RESET)
             await self._door.wait_welcome(visit, Kind.NEW if is_new else Kind.RETURNING)
+            link.look()  # it may have given up meanwhile
             session, welcome = await self._settle(hello, principal)
+            self._check(link, session, welcome)
         except NotNow as error:
             link.depart(error, CloseCode.TRY_AGAIN_LATER, retry_reason(error.hint))
         except SessionError as error:
@@ -149,6 +153,8 @@ class Reception:
         except StoreError as error:
             logger.error("the store failed: %s", error)  # noqa: TRY400 - no bug of ours
             link.depart(error, CloseCode.SERVER_ERROR, "the store failed")
+        except StatewsError as error:
+            logger.info("a client left before it was welcomed: %s", error)
         else:
             self._attach(link, hello, session, welcome)
             return session
@@ -168,11 +174,15 @@ class Reception:
                 principal = await self._authenticate(request)
         except PermissionError as error:
             raise SessionError(CloseCode.FORBIDDEN, str(error) or "forbidden") from error
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            await checkpoint_if_cancelled()  # else it waited for what somebody else has cancelled
             logger.exception("authenticate failed")
             raise SessionError(CloseCode.SERVER_ERROR, "the server failed") from error
         if principal is None:
             raise SessionError(CloseCode.NOT_AUTHENTICATED, "not authenticated")
+        if not isinstance(principal, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            logger.error("authenticate must give a str or None, it gave %.100r", principal)
+            raise SessionError(CloseCode.SERVER_ERROR, "the server failed")
         return principal
 
     def _judge(self, hello: Hello, principal: str | None) -> Judgement:
@@ -225,6 +235,21 @@ class Reception:
             largest=self._policy.limits.message_bytes,
             was=self._was(hello) if judgement.result is Result.RESET else None,
         )
+
+    def _check(self, link: Link, session: Session, welcome: Welcome) -> None:
+        """See whether there still is somebody to welcome, and somebody who does: there was a wait.
+
+        Raises:
+            NotNow: the server is about to leave.
+            StatewsError: the link is over.
+        """
+        try:
+            self._door.check_welcome()
+            link.look()
+        except StatewsError:
+            if welcome.result in (Result.NEW, Result.RESET):
+                self._journal.end(session)  # nobody knows of it
+            raise
 
     def _begin(self, principal: str | None, token: str) -> Session:
         if len(self._journal.sessions) >= self._limits.sessions:

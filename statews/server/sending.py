@@ -234,6 +234,11 @@ class Sending(ABC):
             self._check_alive()
             await self._wait_room()
 
+    @property
+    def is_written(self) -> bool:
+        """Whether everything that was sent went out by the link that is up."""
+        return self._attachment is not None and not self.peer.log.has_waiting
+
     # The link comes and goes.
 
     def _put_on(self, attachment: Attachment) -> None:
@@ -259,3 +264,5 @@ class Sending(ABC):
     def _check_alive(self) -> None:
         if self.is_over:
             raise ConnectionClosed(f"the session is over: {self.state}")
+        if self._journal.is_left:
+            raise ConnectionClosed("the server was left, and with it the session")

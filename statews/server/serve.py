@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random as _random
 import ssl as _ssl
 from collections.abc import Callable, Mapping
@@ -278,7 +279,13 @@ class Server:
             window: seconds over which they come back; None: as the rate for returning clients
                 makes it.
             after: seconds until somebody is there to let them in.
+
+        Raises:
+            UsageError: one of them is below 0, or infinite.
         """
+        for name, seconds in (("window", window), ("after", after)):
+            if seconds is not None and not 0 <= seconds < math.inf:
+                raise UsageError(f"{name} must be 0 or more seconds, got {seconds!r}")
         sessions = self._attached()
         rate = self._admission.returning.per_second
         longest = self._admission.longest_hint

@@ -120,8 +120,7 @@ class Session(Sending):
 
     def _arrival(self) -> Awaitable[None]:
         """What to wait for where no event is here. Raises as `receive`."""
-        if self.is_over:
-            raise ConnectionClosed(f"the session is over: {self.state}")
+        self._check_alive()
         attachment = self._attachment
         if attachment is not None and attachment.link.ending is None:
             return attachment.link.wait_message()
@@ -267,9 +266,13 @@ class Session(Sending):
         """
         is_ended = event != "elapsed"
         fire_session(self, "ended" if is_ended else "elapsed")
+        if not (is_ended or self.is_asleep):
+            self.inbox.clear()
+        self.wake()
+
+    def wake(self) -> None:
+        """Have whoever waits for something look whether it will ever come."""
         if not self.is_asleep:
-            if not is_ended:
-                self.inbox.clear()
             self.inbox.wake()
         self._wake()
 

@@ -1,4 +1,4 @@
-"""Leaving a task group that the body of an `async with` knows nothing of."""
+"""Task groups whose end somebody else decides: leaving them, and what failed in them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anyio.abc import TaskGroup
 
-__all__ = ["leave"]
+    Parts = tuple[BaseException | None, BaseException | None]
+    Split = Callable[[type[Exception]], Parts]
+
+__all__ = ["leave", "sort_out"]
 
 
 async def leave(group: TaskGroup, exc: BaseException | None) -> bool:
@@ -30,3 +35,9 @@ async def leave(group: TaskGroup, exc: BaseException | None) -> bool:
     group.cancel_scope.shield = exc is not None
     await group.__aexit__(None, None, None)
     return False
+
+
+def sort_out(error: BaseException) -> Parts:
+    """What failed among the tasks of a group, and what else ended it: cancellations."""
+    split: Split | None = getattr(error, "split", None)  # a group's; it has no name before 3.11
+    return (None, error) if split is None else split(Exception)

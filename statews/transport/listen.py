@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..errors import UsageError
 from ..policy import Policy
 from ..protocol.frames import CloseCode
+from .group import sort_out
 from .link import Link
 from .listener import Listener, TurnedAway, close
 
@@ -115,8 +118,22 @@ class Handling:
     async def _call_handler(self, link: Link) -> CloseCode:
         try:
             await self._handler(link)
-        except Exception as error:
-            if error is not link.ending:
-                logger.exception("the handler of %s failed", link.path.partition("?")[0])
-                return CloseCode.INTERNAL_ERROR
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            return self._failed(link, error)
+        except asyncio.CancelledError as error:
+            await checkpoint_if_cancelled()
+            return self._failed(link, error)  # it waited for what somebody else has cancelled
+        except BaseException as error:
+            failure, rest = sort_out(error)
+            if failure is None or rest is None:
+                raise
+            self._failed(link, failure)
+            raise rest from None
         return CloseCode.NORMAL
+
+    def _failed(self, link: Link, error: BaseException) -> CloseCode:
+        if error is link.ending:
+            return CloseCode.NORMAL
+        path = link.path.partition("?")[0]
+        logger.error("the handler of %s failed", path, exc_info=error)
+        return CloseCode.INTERNAL_ERROR

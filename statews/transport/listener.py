@@ -194,6 +194,8 @@ class Listener(Accepting, Generic[Visit, Guest]):
             guest = await self._attend(link, visit)
         except (LinkError, PeerError) as error:
             logger.info("%s: %s", peer, error)
+        except Exception:
+            logger.exception("the link to %s failed", peer)
         finally:
             if link is None or guest is None:
                 self._release(stream, visit, link)

@@ -157,6 +157,17 @@ class Wire(Writing):
 
     # What comes in.
 
+    def look(self) -> None:
+        """Take in what has come already, where nobody reads.
+
+        Raises:
+            StatewsError: the link is over; the error says why.
+        """
+        if self.state is LinkState.OPEN:
+            self._receive()
+        if self.state is not LinkState.OPEN:
+            raise self._why_not()
+
     def _receive(self) -> bool:
         """Take in what has come; whether anything had."""
         try:

@@ -13,6 +13,7 @@ from statews import (
     Backoff,
     Jitter,
     Phase,
+    Policy,
     State,
 )
 
@@ -177,3 +178,15 @@ async def test_a_wrong_url_fails_at_once_and_says_what_would_be_right(
 ) -> None:
     with pytest.raises(statews.UsageError, match=said):
         connect(url)
+
+
+async def test_whoever_waits_for_a_link_learns_that_the_policy_gave_up(world: World) -> None:
+    world.scripts = [refuse]
+    async with connect(policy=Policy(backoff=Backoff(max_attempts=2)), wait=False) as connection:
+        for _ in range(2):  # while it tries, and after
+            with pytest.raises(statews.ConnectionFailed, match="gave up after 3 attempts"):
+                await connection.wait_for(State.OPEN)
+        assert await connection.wait_for(State.FAILED) is State.FAILED
+        with anyio.move_on_after(100) as scope:
+            await connection.wait_for(State.CLOSED)
+        assert scope.cancelled_caught

@@ -137,7 +137,7 @@ def write_welcome(welcome: Welcome) -> str:
     content |= {
         "lost": [list(each) for each in welcome.lost],
         "win": [welcome.window.messages, welcome.window.size_bytes],
-        "ttl": round(welcome.time_to_live),
+        "ttl": round(min(welcome.time_to_live, LARGEST)),
         "max": welcome.largest,
     }
     if welcome.was is not None:
