@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 from anyio import current_time
@@ -189,3 +191,47 @@ async def test_what_a_hook_must_be_is_said() -> None:
         connect(on_open=[3])
     with pytest.raises(statews.ConnectionFailed, match="must be an async function"):
         await connect(on_open=lambda _: 3).__aenter__()
+
+
+async def wait_for_what_is_cancelled() -> None:
+    """As if for a token that several share, of which somebody else thinks better."""
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio cancels scopes only
+@pytest.mark.parametrize("when", [0, 1])
+@pytest.mark.parametrize("what", ["endpoint", "headers", "on_open"])
+async def test_what_waits_for_what_somebody_else_cancels_has_failed(
+    world: World, what: str, when: int
+) -> None:
+    calls = {"endpoint": 0, "headers": 0, "on_open": 0}
+
+    async def called(name: str) -> None:
+        calls[name] += 1
+        if name == what and calls[name] == when + 1:
+            await wait_for_what_is_cancelled()
+
+    async def endpoint(_: statews.Attempt) -> str:
+        await called("endpoint")
+        return "ws://example.org/"
+
+    async def headers(_: statews.Attempt) -> dict[str, str]:
+        await called("headers")
+        return {}
+
+    async def hook(_: Link) -> None:
+        await called("on_open")
+
+    async with connect(endpoint, headers=headers, on_open=[hook]) as connection:
+        if when:
+            world.wires[-1].cut()
+            await connection.wait_for(State.BACKING_OFF)
+            await connection.wait_for(State.CONNECTING)
+            await connection.wait_for(State.BACKING_OFF)
+        error = connection.snapshot().last_error
+        assert isinstance(error, statews.HookError)
+        assert "waited for what somebody else has cancelled" in str(error)
+        await connection.wait_for(State.OPEN)
+        assert calls[what] == when + 2

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -147,6 +148,48 @@ async def test_a_handler_that_raises_closes_with_1011_and_is_logged(
     assert record.getMessage() == "the handler of /a failed"
     assert record.exc_info
     assert isinstance(record.exc_info[1], LookupError)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio cancels scopes only
+async def test_a_handler_that_waits_for_what_somebody_else_cancels_has_failed() -> None:
+    async def handler(link: Link) -> None:
+        if await link.receive() == "bad":
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        await link.send("fine")
+
+    async with listen(handler) as listener:
+        async with serving(await dial_to(url_of(listener))) as bad:
+            await bad.send("bad")
+            with pytest.raises(LinkClosed, match="with 1011"):
+                await bad.receive()
+        async with serving(await dial_to(url_of(listener))) as good:
+            await good.send("good")
+            assert await good.receive() == "fine"
+
+
+async def test_what_fails_while_a_handler_is_cancelled_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    started = anyio.Event()
+
+    async def fail_at_the_end() -> None:
+        try:
+            started.set()
+            await anyio.sleep_forever()
+        finally:
+            raise LookupError
+
+    async def handler(link: Link) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail_at_the_end)
+            await link.receive()
+
+    async with listen(handler) as listener, serving(await dial_to(url_of(listener))):
+        await started.wait()
+    assert "the handler of / failed" in caplog.text
+    assert "LookupError" in caplog.text
 
 
 async def test_a_handler_that_is_no_async_function_is_logged(
