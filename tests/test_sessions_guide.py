@@ -26,6 +26,12 @@ SHORTEST = next(each for each in examples("README.md") if "statews.Resume()" in 
 GUIDE = examples("docs/sessions.md")
 
 
+def example(word: str) -> str:
+    """The example of the guide in which a word is."""
+    (source,) = (each for each in GUIDE if word in each)
+    return source
+
+
 @pytest.mark.parametrize("source", [SHORTEST, GUIDE[0]], ids=["readme", "guide"])
 async def test_the_shortest_session_runs(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -35,11 +41,33 @@ async def test_the_shortest_session_runs(source: str, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "seen: hello\n"
 
 
+async def test_a_client_subscribes_again_in_a_new_session(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told: list[str | bytes] = []
+
+    async def forgetful(session: statews.Session) -> None:
+        async for message in session:
+            told.append(message)
+            if len(told) == 2:
+                await session.send("42")
+            else:
+                session.close(1012)
+
+    names: dict[str, Callable[[str], Awaitable[None]]] = {}
+    exec(example("subscribe"), names)  # noqa: S102
+    with anyio.fail_after(20):
+        async with statews.serve(forgetful) as server:
+            await names["follow"](f"ws://127.0.0.1:{server.port}/")
+    assert told == ['{"subscribe": "prices"}'] * 2
+    assert capsys.readouterr().out == "42\n"
+
+
 async def test_the_server_with_names_runs_and_finds_its_sessions_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: dict[str, Callable[..., Awaitable[str | None]]] = {}
-    exec(GUIDE[1], names)  # noqa: S102
+    exec(example("authenticate"), names)  # noqa: S102
     main, handle, authenticate = (names[each] for each in ("main", "handle", "authenticate"))
     path = str(tmp_path / "sessions.sqlite")
     with anyio.fail_after(20):
@@ -64,7 +92,7 @@ async def test_the_server_with_names_runs_and_finds_its_sessions_again(
 
 async def test_an_order_and_its_position_are_booked_together(tmp_path: Path) -> None:
     names: dict[str, Callable[[statews.Session], Awaitable[None]]] = {}
-    exec(GUIDE[2], names)  # noqa: S102
+    exec(example("transact"), names)  # noqa: S102
     path = tmp_path / "orders.sqlite"
     with anyio.fail_after(20):
         async with (
