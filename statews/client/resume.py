@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from ..errors import UsageError
+from ..protocol.plain import Message
 from ..protocol.session import Window
 
-__all__ = ["OnMissing", "Resume"]
+__all__ = ["First", "OnMissing", "Resume"]
+
+First = Sequence[Message] | Callable[[], Awaitable[Sequence[Message]]]
+"""Messages, or an async callable that gives them."""
 
 
 class OnMissing(str, Enum):
@@ -30,11 +36,16 @@ class Resume:
         window: how much the server may send ahead of the application.
         auth: told to the server with each hello, made of what JSON knows; for those who cannot
             set headers.
+        first: what each new session begins with, such as a subscription: messages, or an async
+            callable that gives them. They go out before anything that waits, with no receipt, and
+            again on the next link if nobody knows whether they have arrived. A callable that
+            fails is an attempt that failed.
     """
 
     on_missing: OnMissing = OnMissing.PLAIN
     window: Window = Window()  # noqa: RUF009 - it is frozen
     auth: object = None
+    first: First = ()
 
     def __post_init__(self) -> None:
         for name, kind in (("on_missing", OnMissing), ("window", Window)):
@@ -45,3 +56,12 @@ class Resume:
             json.dumps(self.auth, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"Resume.auth must be made of what JSON knows: {error}") from error
+        first: object = self.first
+        if not (callable(first) or _are_messages(first)):
+            raise UsageError(f"Resume.first must be messages, got {self.first!r:.100}")
+
+
+def _are_messages(value: object) -> bool:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        return False
+    return all(isinstance(each, (str, bytes)) for each in cast("Sequence[object]", value))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..errors import SessionMissing, UsageError
+from ..protocol.entry import ACKNOWLEDGED, Entry
 from ..protocol.envelope import LARGEST, LONGEST_HEADER, SUBPROTOCOL, broke_session
 from ..protocol.session import (
     Cursor,
@@ -23,8 +24,11 @@ from ..protocol.session import (
 from ..protocol.session.chain import start as start_chain
 from ..protocol.sync import Reset
 from .resume import OnMissing, Resume
+from .settings import provide
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..policy import Policy
     from ..transport.link import Link
     from .intake import Intake
@@ -87,6 +91,7 @@ class Session:
     """A client's session, across links.
 
     Attributes:
+        first: what this link begins with, since the session is new.
         peer: this side of it.
         ticket: what it is resumed with.
         progress: how far the application has come.
@@ -96,6 +101,7 @@ class Session:
     """
 
     __slots__ = (
+        "_is_fresh",
         "_keeper",
         "_limits",
         "_link",
@@ -103,6 +109,7 @@ class Session:
         "_settings",
         "_spoken",
         "_untold",
+        "first",
         "largest",
         "links",
         "peer",
@@ -116,6 +123,8 @@ class Session:
         self._limits = policy.limits
         self.largest: int = LARGEST
         self.links: int = 0
+        self.first: Sequence[Entry] = ()
+        self._is_fresh = False
         self._keeper: Keeper | None = None
         self.ticket: Ticket = Ticket()
         # What is stored has its number at once: a later process must give it the same.
@@ -168,12 +177,27 @@ class Session:
         if welcome.result in (Result.NEW, Result.RESET):
             self._start_over(welcome)
         self.ticket.renew(welcome)
+        await self._begin_with(is_new=welcome.result in (Result.NEW, Result.RESET))
         self._withdraw_longer(welcome.largest)
         link.limit_messages(self._limits.message_bytes + LONGEST_HEADER)
         await self._save()  # the first frame proves the token, and retires the one before
         self.peer.resume(welcome.position, welcome.window)
         self._link = link
         self.links += 1
+
+    async def _begin_with(self, *, is_new: bool) -> None:
+        """Have said first what a new session begins with, until it is known to have arrived."""
+        self._is_fresh = is_new or self.is_fresh
+        first = self._settings.first if self._is_fresh else ()
+        if callable(first):
+            first = await provide("Resume.first", first)
+        self.first = [Entry(message) for message in first]
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the server is not known to have what a new session begins with."""
+        has_arrived = self.links and all(entry.state is ACKNOWLEDGED for entry in self.first)
+        return self._is_fresh and not has_arrived
 
     def _withdraw_longer(self, size_bytes: int) -> None:
         """What the server would not take, and end each link for, is not sent to it."""
@@ -247,6 +271,7 @@ class Session:
             "chain": log.chain,
             "confirmed": log.confirmed,
             "reset": self._untold,
+            "fresh": self.is_fresh,
         }
 
     def saved(self, position: object) -> None:
@@ -283,6 +308,7 @@ class Session:
                 self.progress.again = rx + 1
                 self.peer.log.go_on(acknowledged, chain, confirmed=confirmed)
                 self._reset_because = self._untold = reset
+                self._is_fresh = _is_fresh(position)
             case _:
                 raise UsageError(f"the store holds a session that is none: {position!r:.200}")
 
@@ -295,3 +321,12 @@ class Session:
         """The link is gone."""
         self._link = self._spoken = None
         self.peer.suspend()
+
+
+def _is_fresh(position: object) -> bool:
+    """Whether a record says so; those of earlier versions say nothing."""
+    match position:
+        case {"fresh": bool(is_fresh)}:
+            return is_fresh
+        case _:
+            return False

@@ -58,6 +58,10 @@ class Spoken:
         # fetching something.
         is_new = self._session.result in (Result.NEW, Result.RESET)
         self._intake.resumed(self.link, is_new=is_new or self._session.links == 1)
+        if self._session.first:
+            for entry in self._session.first:
+                self.send_now(entry)
+            self.hurry()
         intake = self._intake
         is_sole = not intake.strategies and not intake.feed.has_changes
         self._conversation.start(intake.feed, is_sole=is_sole)
