@@ -165,7 +165,7 @@ class Journal:
     def _drop(self, session: Session, upto: int) -> None:
         if not session.is_asleep:
             session.peer.log.drop(upto)
-            self.settled(session)
+            session.settled()
 
     def sweep(self) -> None:
         """Drop what was here at the last sweep already, of clients that are away."""

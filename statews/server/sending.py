@@ -9,7 +9,13 @@ from anyio import Event as Signal
 from anyio import current_time
 from anyio.lowlevel import checkpoint
 
-from ..errors import ConnectionClosed, OutboxFullError, StatewsError, UsageError
+from ..errors import (
+    ConnectionClosed,
+    DeliveryError,
+    OutboxFullError,
+    StatewsError,
+    UsageError,
+)
 from ..lifecycle import SessionState
 from ..policy import AtLimit
 from ..protocol.entry import Entry, Terms
@@ -193,8 +199,11 @@ class Sending(ABC):
         log, journal = self.peer.log, self._journal
         if journal.is_durable:
             entry.terms = Terms(number=log.last + 1)
+        before = log.acknowledged
         log.put(entry, current_time())
         self._added(entry)
+        if log.acknowledged > before:
+            self._wake()  # older ones made room, and somebody may wait for those
 
     def send_volatile(self, message: Message) -> bool:
         """Send what is of use at this very moment only; whether it was written.
@@ -224,13 +233,24 @@ class Sending(ABC):
             self._attachment.refill()
 
     async def flush(self) -> None:
-        """Return when the client has handled everything that was sent before.
+        """Return when the client has handled everything that was sent before the call.
 
         Raises:
+            DeliveryError: some of that is not kept any more, and the client has not handled it:
+                "dropped", or "in-doubt" if all of it had been written.
             ConnectionClosed: the session is over.
         """
-        upto = self.peer.log.last
-        while self.peer.log.acknowledged < upto:
+        side = self._side
+        if isinstance(side, Standing) and side.confirmed == side.acknowledged:
+            return  # and may sleep on
+        log = self.peer.log
+        upto = log.last
+        while log.confirmed < upto:
+            state = log.loss(upto)
+            if state is not None:
+                first, last = log.confirmed + 1, min(upto, log.acknowledged)
+                why = f"{first} to {last} were not kept until the client had handled them"
+                raise DeliveryError(state, why)
             self._check_alive()
             await self._wait_room()
 

@@ -113,7 +113,7 @@ async def test_what_is_no_message_is_broadcast_to_nobody() -> None:
         assert await seen_by(connection) == []
 
 
-# Slots, volatile messages, flush.
+# Slots, volatile messages.
 
 
 async def test_of_a_slot_only_the_newest_value_is_sent(statews_network: Network) -> None:
@@ -176,45 +176,6 @@ async def test_a_volatile_message_for_which_there_is_no_room_is_not_written(
         written = [session.send_volatile("x" * 10_000) for _ in range(100)]
         assert written[0] is True
         assert written[-1] is False
-
-
-async def test_flush_returns_when_the_client_has_handled_everything() -> None:
-    async with serve() as server, connect() as connection, anyio.create_task_group() as group:
-        session = only(server)
-        flushed: list[float] = []
-
-        async def flush() -> None:
-            await session.flush()
-            flushed.append(anyio.current_time())
-
-        for text in ("one", "two"):
-            await session.send(text)
-        group.start_soon(flush)
-        await anyio.sleep(10)
-        assert await connection.receive() == "one"
-        assert await connection.receive() == "two"
-        await anyio.sleep(10)
-        assert not flushed
-        with anyio.move_on_after(1):
-            await connection.receive()
-        assert flushed == [pytest.approx(20.0, abs=0.01)]
-
-
-async def test_flush_of_a_session_that_ends_says_so(statews_network: Network) -> None:
-    limits = SessionLimits(time_to_live=10)
-    async with serve(limits=limits) as server, connect(), anyio.create_task_group() as group:
-        session = only(server)
-        statews_network.refuse()
-        statews_network.reset()
-        await session.send("never handled")
-
-        async def flush() -> None:
-            with pytest.raises(ConnectionClosed, match="the session is over: expired"):
-                await session.flush()
-            group.cancel_scope.cancel()
-
-        group.start_soon(flush)
-        await anyio.sleep(100)
 
 
 SENDINGS: list[Callable[[Session], object]] = [

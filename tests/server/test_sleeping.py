@@ -158,7 +158,7 @@ async def test_one_that_was_woken_for_nothing_falls_asleep_again(
             for _ in range(2):
                 await anyio.sleep(2)
                 assert session.is_asleep
-                await session.flush()
+                assert session.peer.is_idle
                 assert not session.is_asleep
 
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ...errors import UsageError
-from ..entry import DROPPED, PLAIN, QUEUED, WRITTEN, Entry
+from ..entry import DROPPED, IN_DOUBT, PLAIN, QUEUED, WRITTEN, Entry
 from ..envelope import broke_session
 from ..outbox import DIRECT, Queue
 from .chain import advance
 
 if TYPE_CHECKING:
     from ...policy import Outbox
+    from ..entry import ReceiptState
 
 __all__ = ["DEFAULT_WINDOW", "Log", "Window"]
 
@@ -148,6 +149,16 @@ class Log(Queue):
         self.expand()
         kept = self.entries[: seq - self.acknowledged]
         return advance(self.chain, (entry.message for entry in kept))
+
+    def loss(self, upto: int) -> ReceiptState | None:
+        """What became of those up to there that are not kept, and that the peer has not handled.
+
+        In doubt, if all of them were written; else dropped. None: there are no such messages.
+        """
+        upto = min(upto, self.acknowledged)
+        if upto <= self.confirmed:
+            return None
+        return IN_DOUBT if upto <= self._doubtful else DROPPED
 
     # In and out.
 
