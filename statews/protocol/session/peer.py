@@ -51,6 +51,7 @@ _NO_SLOTS: Final[dict[str, Message]] = {}
 MOST_SLOTS: Final = 1024
 MOST_REPLIES: Final = 16  # that wait; who asks faster than it reads gets no more answers
 MOST_VOLATILE: Final = 256  # whose arrival is not known, before the peer is asked
+MOST_UNANSWERED: Final = 4 * MOST_VOLATILE  # kept for a peer that does not answer
 
 
 class Deliver(Protocol):
@@ -295,12 +296,20 @@ class Peer:
 
     def write_volatile(self, entry: Entry) -> Message:
         """The frame of a message that is for this link alone."""
+        if len(self._volatile) >= MOST_UNANSWERED:
+            self._doubt_oldest()
         entry.state, entry.attempts = WRITTEN, 1
         self._volatile = self._volatile or []
         self._volatile.append(entry)
         if len(self._volatile) - self._asked >= MOST_VOLATILE:
             self.ask()
         return write_volatile(self.cursor.acknowledge(), entry.message)
+
+    def _doubt_oldest(self) -> None:
+        """The peer reads and does not answer: the oldest volatile message makes room."""
+        oldest = self._volatile.pop(0)
+        self._asked, self._wanted = max(0, self._asked - 1), max(0, self._wanted - 1)
+        oldest.move(IN_DOUBT, f"the peer has not confirmed it, nor {MOST_UNANSWERED} later ones")
 
     def set_slot(self, name: str, payload: Message) -> bool:
         """Have the peer told the latest value of a slot; False: there are too many slots."""
