@@ -162,13 +162,17 @@ class Inbox:
         return self.cursor.passed(last.upto, last.chain) if last.upto else None
 
     def next_position(self) -> tuple[int, int] | None:
-        """Where the cursor will be when the last event is handled; None: nothing is being."""
+        """Where the cursor will be when the last event is handled; None: nothing is being.
+
+        A message without a number leaves it where it is.
+        """
         last = self._last
         if last is None:
             return None
         if not isinstance(last, Item):
             return self.cursor.rx + 1, advance(self.cursor.chain, (last,))
-        return (last.upto, last.chain) if last.upto else None
+        cursor = self.cursor
+        return (last.upto, last.chain) if last.upto else (cursor.rx, cursor.chain)
 
     def next_text(self) -> str | None:
         """`handle_last` and `take` for texts in a row, as long as nothing is to be said of them.

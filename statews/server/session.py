@@ -166,7 +166,9 @@ class Session(Sending):
         """Handle the message received last: its effect and the position are stored together.
 
         So the effect is there exactly once, whatever dies when: what a process that dies has
-        handled is not delivered again, and what it has not handled has no effect.
+        handled is not delivered again, and what it has not handled has no effect. With a message
+        that has no number the position stays where it is: one for the link alone arrives at most
+        once, and a slot's value with each link.
 
         Args:
             effect: makes its changes with the connection of the server's store, in a worker

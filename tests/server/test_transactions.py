@@ -109,6 +109,60 @@ async def test_an_effect_that_fails_is_undone_and_its_message_comes_again(tmp_pa
     assert again == [False, True, False]
 
 
+async def test_a_message_without_a_number_has_its_effect_and_moves_no_position(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store"
+    complaints: list[str] = []
+    positions: list[int] = []
+
+    async def handler(session: Session) -> None:
+        async for message in session:
+            await session.transact(write(message))
+            positions.append(session.position)
+            try:
+                await session.transact(write("twice"))
+            except UsageError as error:
+                complaints.append(str(error))
+
+    async with talking(handler, SQLiteStore(path)) as connection:
+        for message in ("a", "b", "c", "d"):
+            receipt = await connection.send(message, link_only=message in "ad")
+            await receipt.wait_acknowledged()
+        await connection.flush()
+        while len(complaints) < 4:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        sid = connection.session
+        await connection.close(1001)
+    effects, records = read(path)
+    assert (effects, positions) == (["a", "b", "c", "d"], [0, 1, 2, 2])
+    assert set(complaints) == {"there is no message that was received and is not handled"}
+    assert [(name, record["rx"]) for name, record in records.items()] == [(sid, 2)]
+
+
+async def test_a_message_without_a_number_whose_effect_fails_does_not_come_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store"
+    again: list[bool] = []
+
+    def fail_once(message: str | bytes, connection: sqlite3.Connection) -> None:
+        write(message)(connection)
+        if len(again) == 1:
+            raise ValueError(message)
+
+    async def handler(session: Session) -> None:
+        async for message in session:
+            again.append(session.redelivered)
+            await session.transact(partial(fail_once, message))
+
+    async with talking(handler, SQLiteStore(path)) as connection:
+        await connection.send("a", link_only=True)
+        await connection.wait_for(statews.State.BACKING_OFF)
+        await (await connection.send("b")).wait_acknowledged()
+    assert (read(path)[0], again) == (["b"], [False, False])
+
+
 async def test_where_no_message_is_being_handled_there_is_nothing_to_store(tmp_path: Path) -> None:
     complaints: list[str] = []
 
