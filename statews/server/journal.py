@@ -36,6 +36,7 @@ PAUSE: Final = 0.02  # seconds between two commits of what nobody waits for
 PAUSE_OF_FAILURE: Final = 1.0  # seconds more behind one that failed
 Result = TypeVar("Result")
 
+MOST_SETTLED: Final = 8  # messages of a log that wait for the next commit to be forgotten
 TOMBSTONES: Final = 10_000  # sessions that are over, and whose last position is remembered
 
 logger: Final = logging.getLogger("statews.server")
@@ -77,7 +78,8 @@ class Journal:
         self._limits = limits
         self._outbox = limits.outbox  # one for all of them
         self._store = store
-        self._noted: set[Session] = set()
+        self._noted: set[Session] = set()  # those that have changed since they were handed over
+        self._handed: dict[Session, tuple[int, Standing]] = {}  # what the store has, not safe yet
         self._transacting: dict[Session, Event] = {}  # and what is set when that is over
         self._moved = Event()
         self._on_over: Callable[[Session], None] = _nothing
@@ -116,6 +118,7 @@ class Journal:
         self.size_bytes -= session.counted_bytes
         self.away.pop(session, None)
         self._noted.discard(session)
+        self._handed.pop(session, None)
         self._bury(session)
         if self._store is not None:
             self._store.forget(session.id)
@@ -154,6 +157,13 @@ class Journal:
         session.counted_bytes = log.size_bytes
         if log.settled:
             self.note(session)
+            if self._store is not None and len(log.settled) > MOST_SETTLED + len(log) // 4:
+                self._forget_settled(self._store, session)
+
+    def _forget_settled(self, store: OutboxStore, session: Session) -> None:
+        """However long commits take or fail, the store is to hold little more than the log."""
+        if session not in self._transacting and not session.is_over:
+            _save(store, session)
 
     def _make_room(self) -> None:
         """All logs together are too long: the client that is away for longest loses some."""
@@ -198,14 +208,16 @@ class Journal:
         self._noted -= noted
         for session in noted:
             _save(store, session)
-        marks = [(session, session.sent, session.standing()) for session in noted]
+            self._handed[session] = session.sent, session.standing()
+        handed, self._handed = self._handed, {}
         try:
             await store.commit()
         except BaseException:
-            self._noted |= {session for session in noted if not session.is_over}
+            left = {session: mark for session, mark in handed.items() if not session.is_over}
+            self._handed = {**left, **self._handed}
             self._moved.set()
             raise
-        for session, last, standing in marks:
+        for session, (last, standing) in handed.items():
             session.stored(last, standing)
 
     async def transact(

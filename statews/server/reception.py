@@ -91,6 +91,7 @@ class Reception:
         self._policy = policy
         self._on_attached = on_attached
         self._on_detached = on_detached
+        self._spare: list[str] = []  # ids of sessions that nobody knows of
 
     async def attend(self, link: Link, visit: Visit | Refused) -> Session | None:
         """Run one link, from its upgrade to its session.
@@ -219,7 +220,8 @@ class Reception:
             await self._journal.save(session)
         except StoreError:
             if judgement.result in (Result.NEW, Result.RESET):
-                self._journal.end(session)  # nobody knows of it
+                self._journal.end(session)
+                self._spare.append(session.id)  # the store has few to forget, whoever comes
             raise
         if not session.credentials.accepts(token):
             raise SessionError(CloseCode.REPLACED, "a newer link took over")
@@ -254,7 +256,7 @@ class Reception:
     def _begin(self, principal: str | None, token: str) -> Session:
         if len(self._journal.sessions) >= self._limits.sessions:
             raise SessionError(CloseCode.TRY_AGAIN_LATER, "there are too many sessions")
-        sid = secrets.token_urlsafe(SID_BYTES)
+        sid = self._spare.pop() if self._spare else secrets.token_urlsafe(SID_BYTES)
         credentials = Credentials(
             principal=principal,
             attempt=1,  # no earlier hello can name it, however the client counts

@@ -298,12 +298,16 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> None:
     # have reached the disk. Streams other than "" may also number a second message alike.
     for ended in ("DELETE FROM outbox WHERE stream = ?", "DELETE FROM position WHERE name = ?"):
         connection.executemany(ended, ((stream,) for stream in batch.ended))
-    connection.executemany("DELETE FROM outbox WHERE stream = ? AND number = ?", batch.removed)
+    connection.executemany(
+        "DELETE FROM outbox WHERE stream = ? AND number BETWEEN ? AND ?",
+        ((stream, *span) for stream, spans in batch.removed.items() for span in spans),
+    )
     connection.executemany(
         "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?)",
         (
             (each.stream, each.number, each.message, each.key, each.expires_at)
-            for each in batch.added
+            for messages in batch.added.values()
+            for each in messages.values()
         ),
     )
     connection.executemany(

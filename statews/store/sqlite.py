@@ -14,7 +14,6 @@ from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 from ..errors import UsageError
 from .base import NOT_OPEN, Contents, Stored, check_position
 from .database import Database, Synchronous, finish_alone
-from .pending import Position
 from .writer import Writer, WriterState
 
 __all__ = ["SQLiteStore", "Synchronous"]
@@ -143,7 +142,7 @@ class SQLiteStore:
         """
         writer = self._open_writer()
         check_position(name, position)
-        return await writer.transact(effect, Position(name, position))
+        return await writer.transact(effect, name, position)
 
     async def close(self) -> None:
         """See `OutboxStore.close`."""

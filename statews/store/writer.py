@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 from enum import Enum
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from anyio import CancelScope, CapacityLimiter, Event, get_cancelled_exc_class, 
 
 from ..errors import StoreError
 from .database import Database, finish_alone
-from .pending import Pending, Position, net
+from .pending import Pending
 
 __all__ = ["Writer"]
 
@@ -25,7 +26,7 @@ class _Flush:
     __slots__ = ("ended", "error", "upto")
 
     def __init__(self, upto: int) -> None:
-        self.upto = upto  # it takes the operations before this one
+        self.upto = upto  # it takes the portions up to this one
         self.ended = Event()
         self.error: StoreError | None = None  # set before `ended`
 
@@ -70,7 +71,7 @@ class Writer:
                 raise copy(flush.error) from flush.error.__cause__
 
     async def _run_flush(self) -> None:
-        flush = self._flush = _Flush(self.pending.asked)
+        flush = self._flush = _Flush(self.pending.close_portion())
         try:
             await to_thread.run_sync(self._write, flush.upto, limiter=self._limiter)
         except StoreError as error:
@@ -81,17 +82,18 @@ class Writer:
             flush.ended.set()
 
     async def transact(
-        self, effect: Callable[[sqlite3.Connection], Result], position: Position
+        self, effect: Callable[[sqlite3.Connection], Result], name: str, position: str
     ) -> Result:
         """See `SQLiteStore.transact`."""
-        upto = self.pending.asked
+        upto = self.pending.close_portion()
         return await to_thread.run_sync(
-            self._transact, effect, position, upto, limiter=self._limiter
+            self._transact, effect, (name, position), upto, limiter=self._limiter
         )
 
     async def close(self) -> None:
         """See `OutboxStore.close`."""
         self.state = WriterState.CLOSED
+        self.pending.close_portion()
         try:
             # No deadline: a thread cannot be stopped. It waits for no lock, only for the disk.
             with CancelScope(shield=True):
@@ -102,18 +104,23 @@ class Writer:
 
     def _write(self, upto: int) -> None:
         with self._database.turn:
-            operations = self.pending.first(upto)
-            if operations:
-                self._database.apply(net(operations))
-                self.pending.finish(len(operations))
+            batch = self.pending.take(upto)
+            if self.pending.has_taken:
+                self._database.apply(batch)
+                self.pending.finish()
 
     def _transact(
-        self, effect: Callable[[sqlite3.Connection], Result], position: Position, upto: int
+        self,
+        effect: Callable[[sqlite3.Connection], Result],
+        position: tuple[str, str],
+        upto: int,
     ) -> Result:
         with self._database.turn:
-            operations = self.pending.first(upto)
-            result = self._database.transact(effect, net([*operations, position]))
-            self.pending.finish(len(operations))
+            batch = self.pending.take(upto)
+            # Not in the batch itself: it stays noted if the effect fails, and the position not.
+            whole = replace(batch, positions=dict([*batch.positions.items(), position]))
+            result = self._database.transact(effect, whole)
+            self.pending.finish()
             return result
 
     def _write_and_close(self) -> None:

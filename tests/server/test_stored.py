@@ -300,3 +300,74 @@ async def test_a_message_is_forgotten_with_the_record_that_says_so() -> None:
     assert any(acknowledged > 50 for acknowledged, _ in disk.seen)
     holes = [(upto, kept) for upto, kept in disk.seen if kept and min(kept) > upto + 1]
     assert holes == []
+
+
+class Noting(Disk):
+    """A store that writes down what it is asked to keep."""
+
+    __slots__ = ("forgotten", "saved")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved: list[str] = []
+        self.forgotten: set[str] = set()
+
+    def save_position(self, name: str, position: str) -> None:
+        self.saved.append(name)
+        super().save_position(name, position)
+
+    def forget(self, stream: str) -> None:
+        self.forgotten.add(stream)
+        super().forget(stream)
+
+    def kept(self) -> int:
+        """How many messages it has."""
+        return sum(map(len, self._streams.values()))
+
+
+async def test_what_could_not_be_stored_is_not_noted_again_unless_it_changes() -> None:
+    disk = Noting()
+    async with serve(store=disk) as server, connect() as one, connect() as two:
+        await anyio.sleep(1)
+        disk.is_full = True
+        del disk.saved[:]
+        server.broadcast("x")
+        await anyio.sleep(10)
+        assert sorted(disk.saved) == sorted(server.sessions)
+        disk.is_full = False
+        for connection in (one, two):
+            with anyio.fail_after(3):
+                assert await connection.receive() == "x"
+
+
+async def test_strangers_who_are_refused_leave_nothing_to_do_behind() -> None:
+    disk = Noting()
+    async with serve(store=disk) as server:
+        disk.is_full = True
+        for _ in range(20):
+            async with dialled() as speaker:
+                await speaker.hello()
+                assert (await speaker.ending()).code == 4500
+        assert not server.sessions
+        assert len(disk.forgotten) == 1
+        disk.is_full = False
+        async with dialled() as speaker:
+            assert (await speaker.greet())["r"] == "new"
+        async with dialled() as speaker:
+            await speaker.greet()
+        assert len(server.sessions) == 2
+
+
+async def test_the_store_is_soon_told_what_the_log_has_dropped() -> None:
+    disk = Noting()
+    async with serve(store=disk, limits=SessionLimits(messages=100)) as server:
+        async with dialled() as speaker:
+            await speaker.greet()
+        for number in range(1000):
+            server.broadcast(str(number))
+            assert disk.kept() < 150
+        await anyio.sleep(1)
+        assert disk.kept() == 100
+        session = only(server)
+        (text,) = disk._positions.values()
+        assert json.loads(text)["acknowledged"] == session.peer.log.acknowledged == 900

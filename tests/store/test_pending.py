@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from statews.store import Contents, MemoryStore, Stored
 from statews.store.database import Database, Synchronous
-from statews.store.pending import Batch, Pending, net
+from statews.store.pending import Batch, Pending
 
-from .tools import stored
+from .tools import batch, stored
 
 streams = st.sampled_from(["", "a", "b"])
 few_numbers = st.lists(st.integers(0, 12), max_size=4)
@@ -67,11 +67,10 @@ def test_a_file_written_in_portions_holds_what_memory_holds(
     for operation in [*script, ("flush",)]:
         next_number = note(pending, operation, next_number)
         if str(operation[0]).startswith("flush"):
-            noted = pending.first(pending.asked)
-            database.apply(net(noted))
+            database.apply(pending.take(pending.close_portion()))
             if operation == ("flush",):
-                pending.finish(len(noted))
-    assert (pending.asked, list(pending.first(pending.asked))) == (pending.done, [])
+                pending.finish()
+    assert (pending.asked, pending.take(pending.asked)) == (pending.done, Batch())
     database.close()
     again = Database(path, synchronous=Synchronous.FULL, lock_timeout=0)
     assert again.open() == anyio.run(expected, script)
@@ -85,9 +84,8 @@ def test_what_is_added_and_taken_away_at_once_is_only_counted() -> None:
     pending.add(stored(5, stream="a"))
     pending.save_position("a", "1")
     pending.forget("a")
-    assert net(pending.first(5)) == Batch(
-        ended=["a"], removed=[("", 1)], added=[], positions={}, next_number=2
-    )
+    expected = Batch(ended={"a": None}, removed={"": [(1, 1)]}, next_number=2)
+    assert pending.take(pending.close_portion()) == expected
 
 
 def test_any_number_of_streams_leaves_nothing_behind() -> None:
@@ -96,15 +94,56 @@ def test_any_number_of_streams_leaves_nothing_behind() -> None:
         pending.add(stored(1, stream=stream))
         pending.remove([1], stream=stream)
         pending.forget(stream)
-    assert net(pending.first(30_000)).added == []
-    pending.finish(30_000)
-    assert (pending._operations, pending._next_number) == ([], 1)
+    assert pending.take(pending.close_portion()) == Batch(
+        ended=dict.fromkeys(map(str, range(10_000)))
+    )
+    pending.finish()
+    assert pending.take(pending.close_portion()) == Batch()
+    assert (pending.done, pending._next_number) == (30_000, 1)
 
 
 def test_a_portion_ends_where_it_was_asked_to() -> None:
     pending = Pending(1)
-    for number in (1, 2, 3):
+    for number in (1, 2):
         pending.add(stored(number))
-    assert pending.first(2) == [stored(1), stored(2)]
-    pending.finish(2)
-    assert (pending.first(1), pending.first(3)) == ([], [stored(3)])
+    assert pending.close_portion() == 2
+    pending.add(stored(3))
+    assert pending.take(1) == Batch()
+    assert pending.take(2) == batch(stored(1), stored(2))
+    pending.finish()
+    assert (pending.done, pending.asked) == (2, 3)
+    assert pending.take(pending.close_portion()) == batch(stored(3))
+
+
+def test_what_failed_and_what_comes_later_are_done_as_one() -> None:
+    pending = Pending(1)
+    for number in range(1, 101):
+        pending.add(stored(number, stream="a"))
+        pending.remove([number - 2], stream="a")
+        pending.save_position("a", str(number))
+        pending.take(pending.close_portion())
+    assert pending.take(pending.asked) == Batch(
+        removed={"a": [(-1, 98)]},
+        added={"a": {99: stored(99, stream="a"), 100: stored(100, stream="a")}},
+        positions={"a": "100"},
+    )
+    assert pending.done == 0
+
+
+def test_spans_end_where_something_is_kept() -> None:
+    kept = Batch()
+    kept.remove("a", [(7, 7), (3, 3), (4, 4)])
+    kept.remove("a", [(1, 1), (8, 8), (4, 4)])
+    kept.remove("a", [])
+    assert kept.removed == {"a": [(1, 1), (3, 4), (7, 8)]}
+
+
+def test_what_was_done_by_another_is_not_done_again() -> None:
+    pending = Pending(1)
+    pending.add(stored(1))
+    first = pending.close_portion()
+    pending.add(stored(2))
+    pending.take(pending.close_portion())
+    pending.finish()
+    assert pending.take(first) == Batch()
+    assert not pending.has_taken

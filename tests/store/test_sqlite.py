@@ -27,9 +27,8 @@ from statews.store import SQLiteStore, Stored, Synchronous
 from statews.store import database as database_module
 from statews.store.database import APPLICATION_ID, Database
 from statews.store.failures import translated
-from statews.store.pending import Position, net
 
-from .tools import add, child, connection_of, contents_of, numbers, opened, stored
+from .tools import add, batch, child, connection_of, contents_of, numbers, opened, stored
 
 pytestmark = pytest.mark.anyio
 
@@ -253,7 +252,7 @@ def test_a_database_that_was_forgotten_is_not_in_the_way(path: Path) -> None:
     # No store: the thread that it used may hold the database for another moment.
     database = Database(path, synchronous=Synchronous.NORMAL, lock_timeout=0)
     database.open()
-    database.apply(net([stored(1)]))
+    database.apply(batch(stored(1)))
     del database
     gc.collect()
     again = Database(path, synchronous=Synchronous.NORMAL, lock_timeout=0)
@@ -329,12 +328,12 @@ def test_a_database_whose_connection_does_not_close_is_released(
 def test_a_transaction_is_done_whole_or_not_at_all(path: Path) -> None:
     database = Database(path, synchronous=Synchronous.NORMAL, lock_timeout=0)
     database.open()
-    good = net([stored(1), Position("feed", "1")])
-    bad = net([stored(2), Stored(number=3, message=object())])  # type: ignore[arg-type]
+    good = batch(stored(1))
+    bad = batch(stored(2), Stored(number=3, message=object()))  # type: ignore[arg-type]
     database.apply(good)
     with pytest.raises(StoreError, match="could not save messages"):
         database.apply(bad)
-    database.apply(net([stored(4)]))
+    database.apply(batch(stored(4)))
     database.close()
     again = Database(path, synchronous=Synchronous.NORMAL, lock_timeout=0)
     assert numbers(again.open()) == [1, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from statews.errors import StoreBusyError, StoreError, StoreFullError, StoreRead
 from statews.store import SQLiteStore
 from statews.store import database as database_module
 
+from ..memory import traced
 from .tools import (
     add,
     connection_of,
@@ -147,6 +149,24 @@ async def test_every_waiter_of_a_failed_flush_hears_it_and_the_next_commit_tries
         await store.commit()
         assert ends == ["COMMIT"]
     assert numbers(await contents_of(store)) == [1, 2, 3, 4]
+
+
+async def test_what_cannot_be_written_takes_no_more_than_what_is_kept(path: Path) -> None:
+    async with opened(path) as store:
+        connection_of(store).execute("PRAGMA max_page_count = 1")
+        with traced() as memory:
+            for number in range(1, 101):
+                store.add(stored(number, bytes(100_000), stream="a"))
+                store.remove([number - 2], stream="a")
+                store.save_position("a", f"{number:100000}")
+                with pytest.raises(StoreFullError):
+                    await store.commit()
+            gc.collect()  # tracebacks, and what their frames hold
+            assert memory()[0] < 1_000_000
+        connection_of(store).execute("PRAGMA max_page_count = 1000000")
+    contents = await contents_of(store)
+    assert numbers(contents, "a") == [99, 100]
+    assert contents.positions["a"].strip() == "100"
 
 
 async def test_one_that_waits_for_a_flush_without_its_own_does_not_hear_that_it_failed(

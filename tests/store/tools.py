@@ -12,6 +12,7 @@ from pathlib import Path
 
 from statews.store import Contents, OutboxStore, SQLiteStore, Stored
 from statews.store.database import Database
+from statews.store.pending import Batch
 
 CHILD = Path(__file__).with_name("child.py")
 DEADLINE = 30  # seconds, for anything that another process or thread does
@@ -19,6 +20,14 @@ DEADLINE = 30  # seconds, for anything that another process or thread does
 
 def stored(number: int, message: str | bytes = "m", *, stream: str = "") -> Stored:
     return Stored(number=number, message=message, stream=stream)
+
+
+def batch(*messages: Stored) -> Batch:
+    """What it comes to to add these."""
+    added = Batch()
+    for message in messages:
+        added.add(message)
+    return added
 
 
 def numbers(contents: Contents, stream: str = "") -> list[int]:
