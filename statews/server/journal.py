@@ -17,6 +17,7 @@ from ..protocol.entry import Entry, Terms
 from ..store.base import Stored
 from ..store.sqlite import SQLiteStore
 from .inbox import Inbox
+from .room import Room
 from .session import Session
 from .standing import Standing, read_record, write_record
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..policy import AtLimit
     from ..protocol.frames import Message
-    from ..protocol.session import Credentials
+    from ..protocol.session import Credentials, Log
     from ..store.base import Contents, OutboxStore
     from .settings import SessionLimits
 
@@ -63,7 +64,7 @@ class Journal:
         sessions: all that are not over, by id.
         tombstones: the last ones that are, by id.
         away: those without a link, and when they expire, the first first.
-        size_bytes: what all logs together hold.
+        room: what all logs together may hold.
         is_left: whether the server is, and nothing will come or go any more.
         arriving: where each link in its turn puts together what comes in.
     """
@@ -72,7 +73,7 @@ class Journal:
         self.sessions: dict[str, Session] = {}
         self.tombstones: dict[str, Tombstone] = {}
         self.away: dict[Session, float] = {}
-        self.size_bytes: int = 0
+        self.room: Room = Room(limits.total_bytes)
         self.is_left: bool = False
         self.arriving: deque[Message] = deque()
         self._limits = limits
@@ -95,6 +96,11 @@ class Journal:
         """Whether there is a store."""
         return self._store is not None
 
+    @property
+    def size_bytes(self) -> int:
+        """What all logs together hold."""
+        return self.room.size_bytes
+
     # Sessions begin and end.
 
     def new(self, sid: str, credentials: Credentials, chain: int) -> Session:
@@ -110,12 +116,26 @@ class Journal:
         peer = standing.peer(self._outbox, self._limits.window, is_stored=self.is_durable)
         return Inbox(peer, standing.again_upto)
 
+    def leave(self, session: Session, expires_at: float) -> None:
+        """A session has lost its link."""
+        self.away[session] = expires_at
+        if not session.is_asleep:
+            session.kept_upto = session.peer.log.acknowledged
+            self.settled(session)
+        if session.counted_bytes:
+            self.room.wake_all()
+
+    def come_back(self, session: Session) -> None:
+        """A session is about to have a link."""
+        self.away.pop(session, None)
+        self.room.come_back(session)
+
     def end(self, session: Session, event: str = "ended") -> None:
         """A session is over: both the memory and the store forget it."""
         if self.sessions.pop(session.id, None) is None:
             return
         session.over(event)
-        self.size_bytes -= session.counted_bytes
+        self.room.end(session)
         self.away.pop(session, None)
         self._noted.discard(session)
         self._handed.pop(session, None)
@@ -147,14 +167,11 @@ class Journal:
             self._store.add(Stored(number=number, message=message, stream=session.id))
             self.note(session)
         self.settled(session)
-        if self.size_bytes > self._limits.total_bytes:
-            self._make_room()
 
     def settled(self, session: Session) -> None:
         """Some messages of a session may not have to be kept any more."""
         log = session.peer.log
-        self.size_bytes += log.size_bytes - session.counted_bytes
-        session.counted_bytes = log.size_bytes
+        self.room.count(session, log.size_bytes, is_away=session in self.away)
         if log.settled:
             self.note(session)
             if self._store is not None and len(log.settled) > MOST_SETTLED + len(log) // 4:
@@ -165,12 +182,20 @@ class Journal:
         if session not in self._transacting and not session.is_over:
             _save(store, session)
 
-    def _make_room(self) -> None:
-        """All logs together are too long: the client that is away for longest loses some."""
-        for session in self.away:
-            if self.size_bytes <= self._limits.total_bytes:
-                return
-            self._drop(session, session.sent)
+    def make_room(self, log: Log, size: int) -> bool:
+        """Whether a log may hold so much more, at the cost of those who are away."""
+        while self.room.left < size:
+            heaviest = self.room.heaviest()
+            if heaviest is None:
+                return not len(log)
+            self._drop(heaviest, heaviest.peer.log.first)
+        return True
+
+    def make_place(self, session: Session, size: int) -> None:
+        """The same, and if need be at the cost of its own."""
+        log = session.peer.log
+        while not log.has_room(size) or not self.make_room(log, size):
+            self._drop(session, log.first)
 
     def _drop(self, session: Session, upto: int) -> None:
         if not session.is_asleep:
@@ -296,7 +321,7 @@ class Journal:
         """Have nobody wait for anything any more, commit what is noted, and release the store."""
         self.is_left = True
         for session in self.sessions.values():
-            session.wake()
+            session.wake_all()
         if self._store is not None:
             with CancelScope(shield=True):  # the disk's own pace
                 try:

@@ -280,7 +280,7 @@ class Reception:
             link.write(write_welcome(replace(welcome, position=position)))
         if welcome.result in (Result.NEW, Result.RESET):
             hello = replace(hello, position=Position())  # what the old session had, is over
-        self._journal.away.pop(session, None)
+        self._journal.come_back(session)
         session.attach(link, hello)
         link.forget_headers()
         session.settled()

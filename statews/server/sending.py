@@ -41,7 +41,7 @@ class Sending(ABC):
         id: public, and the same for as long as the session lasts.
         state: whether a link of the client is up, or why none will be.
         direct: where to write texts to at once; None: a message has to be looked at.
-        counted_bytes: what its log holds, as far as the server has counted.
+        counted_bytes: what its log holds, as far as `Room` has counted.
     """
 
     __slots__ = (
@@ -78,6 +78,10 @@ class Sending(ABC):
     def _added(self, entry: Entry) -> None:
         """A message is in the log."""
 
+    @abstractmethod
+    def _make_place(self, size: int) -> None:
+        """Have room for so much more, whatever has to be dropped for it."""
+
     @property
     def is_over(self) -> bool:
         """Whether no link will come any more."""
@@ -113,7 +117,7 @@ class Sending(ABC):
 
         Cancellation: the message is in the log whole, or not at all.
         """
-        direct, entry = self.direct, None
+        direct, entry, room = self.direct, None, self._journal.room
         if direct is None:
             entry = Entry(message)
             await self._wait_place(entry.size)
@@ -121,7 +125,8 @@ class Sending(ABC):
         if (
             direct is None
             or type(message) is not str
-            or len(message) > DIRECT
+            or (size := len(message)) > DIRECT
+            or size > room.left
             or not message.isascii()
         ):
             await self._send_entry(entry or Entry(message))
@@ -136,6 +141,8 @@ class Sending(ABC):
             log.begin_burst()
         if log.track_text(message):
             self.direct = None
+        self.counted_bytes += size
+        room.left -= size
         if is_full:
             await direct.wait_room()
 
@@ -150,17 +157,25 @@ class Sending(ABC):
 
     def _write(self, entry: Entry) -> bool:
         """Write a message at once, if nothing stands before it; whether it was."""
-        attachment = self._attachment
-        if attachment is None or self._journal.is_durable:
+        attachment, journal = self._attachment, self._journal
+        if attachment is None or journal.is_durable or entry.size > journal.room.left:
             return False
-        return attachment.write(entry)
+        if not attachment.write(entry):
+            return False
+        self._count(entry.size)
+        return True
+
+    def _count(self, size: int) -> None:
+        """So much more is in the log of one that is not away."""
+        self.counted_bytes += size
+        self._journal.room.left -= size
 
     async def _queue(self, entry: Entry) -> None:
         """Put a message behind the others, and into the store if there is one."""
         journal = self._journal
-        if not (journal.is_durable or self._attachment is None) and self.peer.log.put_behind(
-            entry
-        ):
+        is_plain = not (journal.is_durable or self._attachment is None)
+        if is_plain and entry.size <= journal.room.left and self.peer.log.put_behind(entry):
+            self._count(entry.size)
             return
         self._put(entry)
         if journal.is_durable:
@@ -175,11 +190,18 @@ class Sending(ABC):
         """Return when so much more may be in the log, or will drive something else out of it."""
         log, journal = self.peer.log, self._journal
         self._check_alive()
-        while not log.has_room(size) and self._attachment is not None:
+        while self._attachment is not None:
+            has_room = log.has_room(size)
+            if has_room and journal.make_room(log, size):
+                return
             if journal.at_limit is AtLimit.RAISE:
-                raise OutboxFullError(f"the log of session {self.id} is at its limit")
+                own = f"the log of session {self.id} is at its limit"
+                all_ = "the logs of all sessions together are at their limit"
+                raise OutboxFullError(all_ if has_room else own)
             if journal.at_limit is AtLimit.DROP_OLDEST:
-                break
+                return
+            if has_room:
+                journal.room.wait(self, size)
             await self._wait_room()
             self._check_alive()
 
@@ -199,11 +221,13 @@ class Sending(ABC):
         log, journal = self.peer.log, self._journal
         if journal.is_durable:
             entry.terms = Terms(number=log.last + 1)
+        if entry.size > journal.room.left:
+            self._make_place(entry.size)
         before = log.acknowledged
         log.put(entry, current_time())
         self._added(entry)
         if log.acknowledged > before:
-            self._wake()  # older ones made room, and somebody may wait for those
+            self.wake()  # older ones made room, and somebody may wait for those
 
     def send_volatile(self, message: Message) -> bool:
         """Send what is of use at this very moment only; whether it was written.
@@ -276,7 +300,8 @@ class Sending(ABC):
         self._room = room = self._room or Signal()
         await room.wait()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have those who wait to send look again."""
         if self._room is not None:
             self._room.set()
             self._room = None

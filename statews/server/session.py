@@ -243,7 +243,7 @@ class Session(Sending):
             self.peer.suspend()
             if not self.is_over:
                 fire_session(self, "lost")
-            self._wake()
+            self.wake()
 
     def leave_link(self, code: int, reason: str) -> None:
         """Close the link, if one is up. The session stays."""
@@ -270,13 +270,13 @@ class Session(Sending):
         fire_session(self, "ended" if is_ended else "elapsed")
         if not (is_ended or self.is_asleep):
             self.inbox.clear()
-        self.wake()
+        self.wake_all()
 
-    def wake(self) -> None:
+    def wake_all(self) -> None:
         """Have whoever waits for something look whether it will ever come."""
         if not self.is_asleep:
             self.inbox.wake()
-        self._wake()
+        self.wake()
 
     def count_link(self, _: object) -> None:
         """An effect of the machine's."""
@@ -315,10 +315,13 @@ class Session(Sending):
     def _added(self, entry: Entry) -> None:
         self._journal.add(self, entry)
 
+    def _make_place(self, size: int) -> None:
+        self._journal.make_place(self, size)
+
     def settled(self) -> None:
         """Some of what was sent need not be kept any more."""
         self._journal.settled(self)
-        self._wake()
+        self.wake()
 
 
 class Events:

@@ -43,8 +43,10 @@ class SessionLimits:
         messages: kept for a client that has not handled them.
         size_bytes: their payloads together.
         retention: seconds for which a message is kept for a client that is away.
-        total_bytes: what all sessions together may keep; the client that is away for longest is
-            the first to lose some.
+        total_bytes: what all sessions together may keep, but that a log which is empty always
+            takes a message. The client that is away and for which the most is kept is the first
+            to lose its oldest. Where nothing is kept for any that is away, a session is at its
+            own limit.
         at_limit: what `Session.send` does at the limits while the client is there: wait, raise, or
             drop the oldest. For a client that is away the oldest is always dropped: its gap is
             reported to it.

@@ -29,11 +29,7 @@ class Upkeep:
 
     def left(self, session: Session) -> None:
         """The link of a session is lost."""
-        now = current_time()
-        self._journal.away[session] = now + self._limits.time_to_live
-        if not session.is_asleep:
-            session.kept_upto = session.peer.log.acknowledged
-            self._journal.settled(session)  # what went out by the link was not counted
+        self._journal.leave(session, current_time() + self._limits.time_to_live)
         self.woken(session)
         self._left.set()
 

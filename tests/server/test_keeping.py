@@ -124,7 +124,7 @@ async def test_what_is_not_handled_by_who_is_there_is_not_dropped() -> None:
         assert await seen_by(connection) == ["x", "y"]
 
 
-async def test_beyond_the_total_who_is_away_for_longest_loses_first(
+async def test_beyond_the_total_who_is_away_with_the_most_loses_first(
     statews_network: Network,
 ) -> None:
     async with (
@@ -141,9 +141,9 @@ async def test_beyond_the_total_who_is_away_for_longest_loses_first(
         await anyio.sleep(1)
         statews_network.reset()
         await anyio.sleep(1)
-        await one.send("a" * 400)
+        await one.send("a" * 401)
         await two.send("b" * 400)
-        assert server.statistics().size_bytes == 800
+        assert server.statistics().size_bytes == 801
         await two.send("c" * 400)
         assert server.statistics().size_bytes == 800
         assert (len(one.peer.log), len(two.peer.log)) == (0, 2)

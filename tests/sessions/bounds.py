@@ -98,10 +98,10 @@ def check_asleep(session: Session, client: Client) -> None:
 
 
 def check_sum(server: Server, ledger: Ledger) -> None:
-    """What the server counts of the logs of clients that are away; not while it is at it."""
+    """What the server counts of the logs."""
     for session in server.sessions.values():
         size = 0 if session.is_asleep else session.peer.log.size_bytes
-        if not session.is_attached and size != session.counted_bytes:
+        if size != session.counted_bytes:
             ledger.complain(f"{session} holds {size} bytes, and counts {session.counted_bytes}")
     counted = sum(session.counted_bytes for session in server.sessions.values())
     if counted != server.statistics().size_bytes:
