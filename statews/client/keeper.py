@@ -13,7 +13,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope, Event, current_time, sleep
+from anyio import CancelScope, Event, current_time, move_on_after, sleep
 
 from ..errors import StoreError, UsageError
 from ..policy import OnStoreError
@@ -32,6 +32,8 @@ __all__ = ["Keeper"]
 
 OURS: Final = ""  # the stream of a client; a server has others
 PAUSE: Final = 0.02  # seconds between two commits of what nobody waits for
+FIRST_PAUSE: Final = 1.0  # seconds after a commit that failed; the next pause is twice as long
+LONGEST_PAUSE: Final = 30.0
 
 logger: Final = logging.getLogger("statews.client")
 
@@ -52,6 +54,7 @@ class Keeper:
         "_store",
         "_strategies",
         "_unsaved",
+        "_works",
         "durable",
     )
 
@@ -68,6 +71,7 @@ class Keeper:
         self._on_error = on_error
         self._next_number = 1
         self._moved = Event()
+        self._works = Event()  # something was committed since the last failure
         self._session = session
         self._unsaved: set[Handler] = set()
         self._scope = CancelScope()
@@ -152,6 +156,7 @@ class Keeper:
             number = self._next_number - 1
             await self._store.commit()
             self.durable = max(self.durable, number)
+            self._works.set()
 
     def remove(self, numbers: list[int]) -> None:
         """These are settled. To remove them is not urgent."""
@@ -168,21 +173,30 @@ class Keeper:
 
     async def run(self, on_durable: Callable[[], object]) -> None:
         """Commit what nobody waits for, now and then, until `stop`."""
+        pause = FIRST_PAUSE
         with self._scope:
             while True:
                 await self._moved.wait()
                 self._moved = Event()
-                await self._save()
-                on_durable()
-                await sleep(PAUSE)
+                if await self._save():
+                    pause = FIRST_PAUSE
+                    on_durable()
+                    await sleep(PAUSE)
+                    continue
+                self._moved.set()
+                self._works = Event()
+                with move_on_after(pause):
+                    await self._works.wait()
+                pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _save(self) -> None:
-        if self._store is None:
-            return
+    async def _save(self) -> bool:
+        """Commit what was noted; whether that is done."""
         try:
             await self._write()
         except StoreError as error:
             self._log(error)  # what was to be written stays noted, and whoever sends is told
+            return False
+        return True
 
     async def _write(self) -> None:
         """Save the positions that have moved."""
@@ -208,6 +222,7 @@ class Keeper:
         try:
             await self._write()
         except StoreError as error:
+            self._moved.set()
             self._bear(error)
             if self._session is not None:
                 self._session.saved(self._session.record())

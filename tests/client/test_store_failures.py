@@ -1,0 +1,52 @@
+"""A connection whose store fails: what is tried again, what is told, and what is released."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from anyio import current_time
+
+from statews import StoreFullError
+
+from .test_durable import Sink, Slow, contents, sink, stored
+from .world import connect
+
+__all__ = ["sink"]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
+
+
+async def test_what_a_cancelled_sender_left_is_stored_when_there_is_room_again(
+    sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Slow(takes=0.1)
+    async with connect(policy=stored(), store=store) as connection:
+        store.fails = True
+        with anyio.move_on_after(0.05):
+            await connection.send("x")
+        await anyio.sleep(100)
+        tries = caplog.text.count("the store failed")
+        assert 5 <= tries <= 10  # the pauses between them grow up to half a minute
+        store.fails = False
+        with anyio.fail_after(31):
+            await connection.flush()
+    assert sink.messages == ["x"]
+
+
+async def test_another_commit_ends_the_pause_before_the_next_try(sink: Sink) -> None:
+    store = Slow(takes=0.1)
+    async with connect(policy=stored(), store=store) as connection:
+        store.fails = True
+        with pytest.raises(StoreFullError, match="it is full"):
+            await connection.send("lost")
+        await anyio.sleep(100)
+        store.fails = False
+        await connection.send("kept")
+        await connection.flush()
+        await anyio.sleep(1)
+        committed = store.committed
+        assert current_time() - committed < 1
+        await anyio.sleep(100)
+        assert store.committed == committed  # all is stored, and there is nothing to try
+    assert sink.messages == ["kept"]
+    assert (await contents(store)).messages == []
