@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
-from anyio import CancelScope, Event
+from anyio import CancelScope, Event, current_time
 
 from ..errors import DeliveryError
 from ..protocol.entry import ReceiptState
@@ -124,8 +124,11 @@ class Receipt:
         moved = entry.waiter if isinstance(entry.waiter, Event) else Event()
         entry.waiter = moved
         self.sending.hurry()
-        is_waiting = entry.state is ReceiptState.QUEUED
-        with CancelScope(deadline=entry.terms.expires_at if is_waiting else math.inf) as scope:
+        deadline = entry.terms.expires_at if entry.state is ReceiptState.QUEUED else math.inf
+        if deadline <= current_time():
+            self.sending.expire()
+            deadline = math.inf  # what has a number of its session's waits all the same
+        with CancelScope(deadline=deadline) as scope:
             await moved.wait()
         if scope.cancelled_caught:
             self.sending.expire()

@@ -24,6 +24,7 @@ from statews import (
     UsageError,
     Window,
 )
+from statews.client.sender import Sender
 from statews.testing import Network
 
 from .world import HOST, SOON, Desk, connect, go_missing, seen_by, serve, steady
@@ -284,3 +285,28 @@ async def test_a_window_of_one_message_is_enough_for_everything(
                 statews_network.reset()
         await connection.flush()
     assert heard == [f"re: {number}" for number in range(50)]
+
+
+async def test_who_waits_for_a_written_message_sleeps_though_its_time_is_over(
+    statews_network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = 0
+
+    async def deaf(_: Session) -> None:
+        await anyio.sleep_forever()
+
+    def expire(sender: Sender) -> None:
+        nonlocal rounds
+        rounds += 1
+        assert rounds < 10
+        sender.queue.expire(anyio.current_time())
+
+    monkeypatch.setattr(Sender, "expire", expire)
+    async with serve(deaf), connect(policy=KEEPING) as connection:
+        receipt = await connection.send("x", time_to_live=0.5)
+        await anyio.sleep(SOON)
+        async with go_missing(statews_network):
+            with anyio.move_on_after(3):
+                await receipt.wait_settled()
+            assert receipt.state is ReceiptState.QUEUED
+            assert rounds == 2
