@@ -170,8 +170,11 @@ class Queue(InFlight):
         entry.move(WRITTEN)
 
     def withdraw(self, entry: Entry, reason: str) -> None:
-        """Drop one that waits."""
-        self._take_out(self.entries.index(entry, self.written))
+        """Drop one that waits, or that a store was to keep when the queue was closed."""
+        if entry in self.entries:
+            self._take_out(self.entries.index(entry, self.written))
+        else:
+            self._note(entry)
         entry.give_up(DROPPED, reason)
 
     def acknowledge_unnamed(self, position: int) -> int:

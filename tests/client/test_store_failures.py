@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio import current_time
 
-from statews import StoreFullError
+from statews import Connection, ConnectionClosed, StoreFullError
 
 from .test_durable import Sink, Slow, contents, sink, stored
 from .world import connect
@@ -50,3 +50,29 @@ async def test_another_commit_ends_the_pause_before_the_next_try(sink: Sink) -> 
         assert store.committed == committed  # all is stored, and there is nothing to try
     assert sink.messages == ["kept"]
     assert (await contents(store)).messages == []
+
+
+async def test_a_store_that_fails_after_closing_is_what_send_raises(sink: Sink) -> None:
+    store = Slow(takes=1)
+    async with connect(policy=stored(), store=store) as connection:
+        store.fails = True
+        async with anyio.create_task_group() as group:
+            group.start_soon(_send_in_vain, connection)
+            await anyio.sleep(0.5)
+            group.start_soon(_flush_until_closed, connection)
+            await connection.close()
+            store.takes = 0
+            await anyio.sleep(0.6)
+            store.fails = False
+    assert sink.messages == []
+    assert (await contents(store)).messages == []
+
+
+async def _send_in_vain(connection: Connection) -> None:
+    with pytest.raises(StoreFullError, match="it is full"):
+        await connection.send("lost")
+
+
+async def _flush_until_closed(connection: Connection) -> None:
+    with pytest.raises(ConnectionClosed, match="is closed"):
+        await connection.flush()

@@ -1013,6 +1013,16 @@ def test_what_is_stored_waits_for_the_next_connection_when_this_one_is_closed() 
     assert (held(queue), queue.settled) == ([], [])
 
 
+def test_what_was_to_be_stored_when_this_connection_was_closed_can_be_withdrawn() -> None:
+    queue = outbox(delivery=AT_LEAST_ONCE)
+    (entry,) = put(queue, "a", terms=Terms(number=7))
+    queue.close()
+    queue.withdraw(entry, "the store failed")
+    assert fate(entry) == (DROPPED, "the store failed")
+    assert queue.settled == [7]
+    assert held(queue) == []
+
+
 # All of it, in any order, beside a model without boundaries, counts or shortcuts.
 
 
