@@ -12,9 +12,9 @@ from ..protocol.entry import Entry
 from ..protocol.frames import CloseCode
 from ..protocol.outbox import DIRECT
 from ..transport.dial import Target, redact
-from ..transport.group import leave
 from .driver import Driver
 from .events import Events
+from .holding import let_go, restore
 from .receipts import Receipt
 from .settings import Settings
 
@@ -63,7 +63,7 @@ class Connection:
         """
         if self.state is not State.IDLE:
             raise UsageError("a connection is entered once; make a new one with connect()")
-        await self._driver.restore()
+        await restore(self._settings, self._sender, self._driver.session)
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         try:
@@ -89,10 +89,7 @@ class Connection:
         """
         is_over = exc is None and not self._settings.has_fixed_order
         self._driver.close(CloseCode.NORMAL if is_over else CloseCode.GOING_AWAY, "")
-        try:
-            await leave(self._group, exc)
-        finally:
-            await self._driver.store()
+        await let_go(self._sender, self._group, exc)
 
     # Messages.
 

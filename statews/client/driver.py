@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
@@ -27,7 +28,6 @@ from ..transport.dial import redact
 from ..transport.link import LinkState
 from .changes import Change, Observers, Snapshot
 from .intake import Intake
-from .keeper import Keeper
 from .opening import open_link, part
 from .retries import Retries
 from .sender import Sender
@@ -115,13 +115,35 @@ class Driver:
         return self._phase
 
     async def run(self) -> None:
-        """Drive until `closed`. Nothing but a wish ends an activity early, and all are bounded."""
-        while self.state is not State.CLOSED:
-            is_open = self.state is State.OPEN
-            event = await (self._serve() if is_open else self._unless_wished())
-            event = event or self._wish
-            if event is not None:
-                self._fire(event)
+        """Drive until `closed`. Nothing but a wish ends an activity early, and all are bounded.
+
+        An exception is a defect, here or in what is yours. It leaves as it is, in `closed`.
+        """
+        try:
+            while self.state is not State.CLOSED:
+                is_open = self.state is State.OPEN
+                event = await (self._serve() if is_open else self._unless_wished())
+                event = event or self._wish
+                if event is not None:
+                    self._fire(event)
+        except BaseException:
+            await self._break_off()
+            raise
+
+    async def _break_off(self) -> None:
+        """Be `closed` although no row foresees why, and let everybody know."""
+        self._phase, self._interrupt = Phase.DRAINING, _nothing
+        if self.link is not None:
+            with suppress(Exception):  # it is aborted then; the first exception counts
+                await part(self._settings, self.link, CloseCode.INTERNAL_ERROR)
+        if self.sender.intake is not None:
+            for strategy in self.sender.intake.strategies:
+                with suppress(Exception):
+                    strategy.end()
+            self.sender.intake.strategies = ()  # what is broken is not asked again
+        left = self._life.fire("close")
+        self._enter(left, "close")
+        self._publish(left, "close")
 
     async def _unless_wished(self) -> Event | None:
         """Run the activity; None if a wish was faster."""
@@ -181,14 +203,9 @@ class Driver:
         """
         link = self.link
         assert link is not None  # noqa: S101 - `opened` is returned with a link only
-        try:
-            self._interrupt = link.call_off
-            until = -math.inf if self._wish else self._settles_at
-            ending = await link.serve(until=until, shield=True)
-        except BaseException:
-            self._phase = Phase.DRAINING
-            await part(self._settings, link, *self._closing)
-            raise
+        self._interrupt = link.call_off
+        until = -math.inf if self._wish else self._settles_at
+        ending = await link.serve(until=until, shield=True)
         if ending is None and self._wish is None:
             self._settles_at = math.inf
             return "settled"
@@ -218,10 +235,16 @@ class Driver:
         if event == "settled":
             self._retries.settle()
         if self.state is not left:
-            self._tell_sender(left)
-            self._since = current_time()
-            self._phase = Phase.LIVE if self.state is State.OPEN else None
-            self._log(left, event)
+            self._enter(left, event)
+        self._publish(left, event)
+
+    def _enter(self, left: State, event: Event) -> None:
+        self._tell_sender(left)
+        self._since = current_time()
+        self._phase = Phase.LIVE if self.state is State.OPEN else None
+        self._log(left, event)
+
+    def _publish(self, left: State, event: Event) -> None:
         change = Change(left=left, event=event, now=self.snapshot())
         self.observers.publish(change)
         if self.sender.intake is not None:
@@ -291,30 +314,6 @@ class Driver:
         elif self.link is not None:
             self.link.is_sole = False  # changes of state may be wanted from now on
         return intake
-
-    async def restore(self) -> None:
-        """Go on from what an earlier process stored."""
-        settings = self._settings
-        if settings.store is not None:
-            keeper = Keeper(
-                settings.store, settings.strategies, self.session, settings.outbox.on_store_error
-            )
-            messages = await keeper.open()
-            try:
-                self.sender.restore(messages)
-            except UsageError:
-                await keeper.close()
-                raise
-            self.sender.keeper = keeper
-            if self.sender.intake is not None:
-                self.sender.intake.feed.on_handled = keeper.handled
-                self.sender.intake.feed.is_careful = self.session is not None
-
-    async def store(self) -> None:
-        """Store what is not yet, and release the store, whoever is cancelled."""
-        if self.sender.keeper is not None:
-            with CancelScope(shield=True):  # the disk's own pace; nothing else is waited for
-                await self.sender.keeper.close()
 
     async def wait_open(self) -> None:
         """Return in `open`.

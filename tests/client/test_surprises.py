@@ -1,0 +1,295 @@
+"""What nobody foresaw, in whatever it happens: it ends the connection, and leaves as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+import anyio
+import pytest
+from typing_extensions import override
+
+import statews
+from statews import Change, ConnectionClosed, Link, LinkClosed, State
+from statews.protocol.sync import Output, Strategy
+from statews.store.base import Contents, Stored
+
+from .world import World, accept, connect, states_of, steady
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
+
+WAYS = ["begin", "take", "end", "drain", "expire"]
+
+
+class Surprise(Exception):
+    """What nobody foresaw."""
+
+
+class Broken(Strategy):
+    """A strategy that breaks where it is told to, once the connection has been open."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.is_armed = False
+
+    def _pass(self, way: str) -> None:
+        if self.is_armed and way == self.way:
+            raise Surprise(way)
+
+    @property
+    @override
+    def deadline(self) -> float:
+        return 0.0 if self.is_armed and self.way == "expire" else float("inf")
+
+    @override
+    def begin(self, now: float) -> None:
+        self._pass("begin")
+
+    @override
+    def take(self, message: str | bytes, now: float) -> bool:
+        self._pass("take")
+        return False
+
+    @override
+    def expire(self, now: float) -> None:
+        self._pass("expire")
+
+    @override
+    def end(self) -> None:
+        self._pass("end")
+
+    @override
+    def drain(self) -> tuple[list[str | bytes], list[Output]]:
+        self._pass("drain")
+        return super().drain()
+
+    @override
+    def handled(self, mark: object) -> None:
+        raise AssertionError("it delivers nothing")
+
+    @property
+    @override
+    def position(self) -> object:
+        return None
+
+    @override
+    def restore(self, position: object) -> None:
+        raise AssertionError("there is no store")
+
+
+async def provoke(connection: statews.Connection, world: World, strategy: Broken) -> None:
+    """Let a strategy be called in every way."""
+    strategy.is_armed = True
+    await connection.send("x")
+    await anyio.sleep(1)
+    world.wires[-1].cut()
+    await anyio.sleep(10)
+
+
+async def raised_by(
+    connection: statews.Connection, body: Callable[[], Awaitable[object]]
+) -> BaseException | None:
+    """With what a connection is left."""
+    try:
+        async with connection:
+            await body()
+    except Exception as error:  # noqa: BLE001 - what it is is the question
+        return error
+    return None
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_surprise_leaves_as_it_is_and_closes_the_connection(
+    world: World, way: str
+) -> None:
+    strategy = Broken(way)
+    connection = connect(sync=strategy)
+    error = await raised_by(connection, lambda: provoke(connection, world, strategy))
+    assert type(error) is Surprise
+    assert error.args == (way,)
+    assert error.__traceback__ is not None
+    assert connection.state is State.CLOSED
+    assert world.live_wires() == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_surprise_releases_whoever_waits(world: World, way: str) -> None:
+    strategy = Broken(way)
+    connection = connect(sync=strategy)
+    seen: list[Change] = []
+    ended: list[str] = []
+
+    async def watch() -> None:
+        seen.extend([change async for change in connection.changes()])
+        ended.append("changes")
+
+    async def listen_to_events() -> None:
+        await connection.wait_for(State.OPEN)
+        with suppress(ConnectionClosed, Surprise):
+            async for _ in connection.events():
+                pass
+        ended.append("events")
+
+    async def wait() -> None:
+        await connection.wait_for(State.CLOSED)
+        ended.append("wait_for")
+
+    async def settle() -> None:
+        await connection.wait_for(State.OPEN)
+        await connection.wait_for(State.BACKING_OFF, State.CLOSED)
+        with suppress(ConnectionClosed):
+            await (await connection.send("y")).wait_settled()
+        ended.append("receipt")
+
+    async with anyio.create_task_group() as group:
+        for task in (watch, listen_to_events, wait, settle):
+            group.start_soon(task)
+        await anyio.wait_all_tasks_blocked()
+        await raised_by(connection, lambda: provoke(connection, world, strategy))
+        with anyio.fail_after(10):
+            await connection.close()
+    assert sorted(ended) == ["changes", "events", "receipt", "wait_for"]
+    assert states_of(seen)[-1] is State.CLOSED
+
+
+async def test_the_peer_is_told_of_a_surprise_and_the_receipts_are_settled(world: World) -> None:
+    endings: list[object] = []
+
+    async def hear(link: Link) -> None:
+        try:
+            await link.receive()
+            await link.receive()
+        except LinkClosed as error:
+            endings.append(error.code)
+
+    world.scripts = [accept(hear)]
+    strategy = Broken("expire")
+    receipts: list[statews.Receipt] = []
+
+    async def body() -> None:
+        receipts.append(await connection.send("x"))
+        strategy.is_armed = True
+        await anyio.sleep(100)
+
+    connection = connect(sync=strategy, policy=steady(heartbeat=statews.Heartbeat(interval=1)))
+    error = await raised_by(connection, body)
+    while not endings:
+        strategy.is_armed = True
+        await anyio.sleep(1)
+    assert type(error) is Surprise
+    assert endings == [1011]
+    assert receipts[0].state.is_final
+
+
+async def test_a_surprise_before_there_is_a_link_ends_entering_with_it(world: World) -> None:
+    strategy = Broken("begin")
+    strategy.is_armed = True
+    connection = connect(sync=strategy)
+    with pytest.raises(Surprise, match="begin"):
+        await connection.__aenter__()
+    assert connection.state is State.CLOSED
+    assert world.live_wires() == []
+
+
+async def test_a_surprise_comes_before_what_the_body_made_of_it(world: World) -> None:
+    strategy = Broken("begin")
+
+    async def body() -> None:
+        strategy.is_armed = True
+        world.wires[-1].cut()
+        try:
+            await connection.receive()
+        finally:
+            raise KeyError("a consequence")
+
+    connection = connect(sync=strategy)
+    error = await raised_by(connection, body)
+    assert type(error) is Surprise
+    assert isinstance(error.__context__, KeyError)
+
+
+async def test_a_surprise_is_no_answer_to_a_cancellation(world: World) -> None:
+    strategy = Broken("end")
+    connection = connect(sync=strategy)
+    with anyio.CancelScope() as scope:
+
+        async def body() -> None:
+            strategy.is_armed = True
+            scope.cancel()
+            await anyio.sleep(1)
+
+        error = await raised_by(connection, body)
+        assert type(error) is Surprise
+    assert connection.state is State.CLOSED
+    assert world.live_wires() == []
+
+
+class BrokenStore:
+    """A store that breaks in a way that no store may."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.is_broken = False
+
+    async def open(self) -> Contents:
+        self.is_open = True
+        return Contents(messages=[], positions={}, next_number=1)
+
+    def add(self, stored: Stored) -> None:
+        pass
+
+    def remove(self, _: Iterable[int], *, stream: str = "") -> None:
+        del stream
+        self.is_broken = True
+
+    def forget(self, stream: str) -> None:
+        pass
+
+    def save_position(self, name: str, position: str) -> None:
+        pass
+
+    async def commit(self) -> None:
+        if self.is_broken:
+            self.is_broken = False
+            raise Surprise("commit")
+
+    async def close(self) -> None:
+        self.is_open = False
+
+
+async def test_a_surprise_in_the_store_leaves_as_it_is_and_the_store_is_closed() -> None:
+    store = BrokenStore()
+    outbox = statews.Outbox(delivery=statews.Delivery.AT_LEAST_ONCE)
+    connection = connect(store=store, policy=steady(outbox=outbox))
+
+    async def body() -> None:
+        receipt = await connection.send("x")
+        await receipt.wait_acknowledged()
+        await anyio.sleep(10)
+
+    assert type(await raised_by(connection, body)) is Surprise
+    assert connection.state is State.CLOSED
+    assert not store.is_open
+
+
+async def test_with_a_surprise_the_store_is_closed() -> None:
+    store = BrokenStore()
+    outbox = statews.Outbox(delivery=statews.Delivery.AT_LEAST_ONCE)
+    strategy = Broken("begin")
+    strategy.is_armed = True
+    connection = connect(store=store, sync=strategy, policy=steady(outbox=outbox), wait=False)
+    assert type(await raised_by(connection, lambda: anyio.sleep(10))) is Surprise
+    assert not store.is_open
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])  # asyncio itself ends its loop with it
+async def test_what_exits_the_process_leaves_as_it_is(world: World) -> None:
+    async def leave(_: Link) -> None:
+        raise SystemExit(3)
+
+    connection = connect(on_open=leave)
+    with pytest.raises(SystemExit, match="3"):
+        await connection.__aenter__()
+    assert connection.state is State.CLOSED
+    assert world.live_wires() == []
