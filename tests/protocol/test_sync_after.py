@@ -483,6 +483,14 @@ def test_a_wrong_answer_is_a_gap() -> None:
         (Page("ab"), "the answer was wrong: Page.items must be a list, got 'ab'"),
         (Page([1]), "the answer was wrong: it holds 1"),  # type: ignore[list-item]
         (Page(["{"]), "the answer was wrong: it holds '{'"),
+        (
+            Page([], key=["a"]),  # type: ignore[arg-type]
+            "the answer was wrong: Page.key must be str, int or None, got ['a']",
+        ),
+        (
+            Page([], key={}),  # type: ignore[arg-type]
+            "the answer was wrong: Page.key must be str, int or None, got {}",
+        ),
     ],
 )
 def test_a_page_of_a_wrong_shape_is_a_gap(answer: Page, reason: str) -> None:

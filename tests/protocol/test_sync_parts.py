@@ -173,7 +173,7 @@ def test_an_item_that_cannot_be_parsed_is_noted_as_a_message_is() -> None:
     assert "parse" in outcome.problems[0]
 
 
-@pytest.mark.parametrize("value", [-math.inf, math.inf, math.nan, True, "1", None])
+@pytest.mark.parametrize("value", [-math.inf, math.inf, math.nan, 10**400, True, "1", None])
 def test_what_is_no_finite_number_is_none(value: object) -> None:
     assert not is_number(value)
 

@@ -398,6 +398,7 @@ def test_a_message_without_stamp_or_id_is_somebody_elses() -> None:
     [
         ({"t": "1", "id": 1}, "stamp must give a finite number or None, got '1'"),
         ({"t": math.inf, "id": 1}, "stamp must give a finite number or None, got inf"),
+        ({"t": 10**400, "id": 1}, f"stamp must give a finite number or None, got 1{'0' * 199}"),
         ({"t": 1, "id": [1]}, "id must give something hashable or None, got [1]"),
     ],
 )

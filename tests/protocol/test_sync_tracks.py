@@ -217,6 +217,30 @@ def test_of_too_many_keys_the_oldest_ends_with_gaps() -> None:
     assert client.requests() == [ask("b", 9, 11)]
 
 
+@pytest.mark.parametrize("more", [False, True])
+def test_a_page_may_push_out_the_key_that_it_was_asked_for(*, more: bool) -> None:
+    client = running(made(keys=2))
+    client.take(*a(8))
+    client.requests()
+    client.take(page(*items("a", 6), *items("c", 1), of="a", more=more))
+    gaps = [gap("a", 6, 8, TOO_MANY), gap("a", 8, None, TOO_MANY)]
+    assert shown(client) == [6, gaps[0], 8, gaps[1], 1]
+    assert client.requests() == []
+    assert client.strategy.deadline == math.inf
+    client.wait(100)
+    assert shown(client) == []
+
+
+def test_a_key_that_a_page_has_pushed_out_begins_anew_with_its_next_number() -> None:
+    client = running(made(keys=2))
+    client.take(*a(8))
+    client.take(page(*items("a", 6), *items("c", 1), *items("a", 7), of="a"))
+    gaps = [gap("a", 6, 8, TOO_MANY), gap("a", 8, None, TOO_MANY), gap("b", 8, None, TOO_MANY)]
+    assert shown(client) == [6, gaps[0], 8, gaps[1], 1, gaps[2], 7]
+    assert client.take(*a(8)) == [True]
+    assert shown(client) == [8]
+
+
 def test_an_epoch_that_changes_ends_what_is_held_and_let_go_of_its_key() -> None:
     client = running(made(has_epochs=True, hold=1), e="x")
     client.take(*b(10, 12, e="x"), *b(1, e="y"))

@@ -104,6 +104,9 @@ class Reader(Generic[Input, Item]):
         if not is_list(page.items):
             text = f"Page.items must be a list, got {page.items!r:.200}"
             return Wrong(f"the answer was wrong: {text}")
+        if page.key is not None and not is_key(page.key):
+            text = f"Page.key must be str, int or None, got {page.key!r:.200}"
+            return Wrong(f"the answer was wrong: {text}")
         items: list[Item] = []
         for message in page.items:
             item = self._read_item(message)
@@ -143,9 +146,13 @@ def pick(
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether it is a finite number."""
-    is_bool = isinstance(value, bool)
-    return isinstance(value, (int, float)) and not is_bool and -math.inf < value < math.inf
+    """Whether it is a finite number, and no larger than a float may be."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def is_whole(value: object) -> TypeGuard[int]:

@@ -127,7 +127,8 @@ class Tracks:
         if is_new or not self._questions.drop_late():
             question.answered()
             self._take_items(track, page, now)
-            self._turn(track, question, page, now, is_new=is_new)
+            if self._tracks.get(key) is track:  # else its own page has pushed it out
+                self._turn(track, question, page, now, is_new=is_new)
 
     def _track_of(self, item: Item) -> Track:
         track = self._tracks.get(item.key)
@@ -172,7 +173,7 @@ class Tracks:
 
     def _take_items(self, track: Track, page: Answer[Item], now: float) -> None:
         for item in page.items:
-            if item.key != track.key:
+            if item.key != track.key or self._tracks.get(item.key) is not track:
                 self.admit(item, now)  # not what was asked for, so it proves no hole
             elif item.epoch != self._track_of(item).epoch:
                 self._restart(track, item, None, ANOTHER_EPOCH)
