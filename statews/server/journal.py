@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from anyio import CancelScope, Event, sleep
+from anyio import CancelScope, Event, current_time, sleep
 
 from ..errors import StoreCorruptError, StoreError, UsageError
 from ..protocol.entry import Entry, Terms
@@ -19,7 +19,7 @@ from ..store.sqlite import SQLiteStore
 from .inbox import Inbox
 from .room import Room
 from .session import Session
-from .standing import Standing, read_record, write_record
+from .standing import Standing, Tombstone, read_record, write_record
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..store.base import Contents, OutboxStore
     from .settings import SessionLimits
 
-__all__ = ["Journal", "Tombstone"]
+__all__ = ["Journal"]
 
 PAUSE: Final = 0.02  # seconds between two commits of what nobody waits for
 PAUSE_OF_FAILURE: Final = 1.0  # seconds more behind one that failed
@@ -41,16 +41,6 @@ MOST_SETTLED: Final = 8  # messages of a log that wait for the next commit to be
 TOMBSTONES: Final = 10_000  # sessions that are over, and whose last position is remembered
 
 logger: Final = logging.getLogger("statews.server")
-
-
-class Tombstone:
-    """What is remembered of a session that is over."""
-
-    __slots__ = ("credentials", "rx")
-
-    def __init__(self, credentials: Credentials, rx: int) -> None:
-        self.credentials: Credentials = credentials
-        self.rx: int = rx
 
 
 class Journal:
@@ -81,6 +71,7 @@ class Journal:
         self._store = store
         self._noted: set[Session] = set()  # those that have changed since they were handed over
         self._handed: dict[Session, tuple[int, Standing]] = {}  # what the store has, not safe yet
+        self._expected: set[Session] = set()  # those that are away, and whose clients have come
         self._transacting: dict[Session, Event] = {}  # and what is set when that is over
         self._moved = Event()
         self._on_over: Callable[[Session], None] = _nothing
@@ -95,11 +86,6 @@ class Journal:
     def is_durable(self) -> bool:
         """Whether there is a store."""
         return self._store is not None
-
-    @property
-    def size_bytes(self) -> int:
-        """What all logs together hold."""
-        return self.room.size_bytes
 
     # Sessions begin and end.
 
@@ -119,15 +105,21 @@ class Journal:
     def leave(self, session: Session, expires_at: float) -> None:
         """A session has lost its link."""
         self.away[session] = expires_at
+        self._expected.discard(session)
         if not session.is_asleep:
             session.kept_upto = session.peer.log.acknowledged
             self.settled(session)
         if session.counted_bytes:
             self.room.wake_all()
 
+    def expect(self, session: Session) -> None:
+        """The client of a session that is away has come: no record says any more that it is."""
+        self._expected.add(session)
+
     def come_back(self, session: Session) -> None:
         """A session is about to have a link."""
         self.away.pop(session, None)
+        self._expected.discard(session)
         self.room.come_back(session)
 
     def end(self, session: Session, event: str = "ended") -> None:
@@ -137,6 +129,7 @@ class Journal:
         session.over(event)
         self.room.end(session)
         self.away.pop(session, None)
+        self._expected.discard(session)
         self._noted.discard(session)
         self._handed.pop(session, None)
         self._bury(session)
@@ -180,7 +173,7 @@ class Journal:
     def _forget_settled(self, store: OutboxStore, session: Session) -> None:
         """However long commits take or fail, the store is to hold little more than the log."""
         if session not in self._transacting and not session.is_over:
-            _save(store, session)
+            self._save(store, session)
 
     def make_room(self, log: Log, size: int) -> bool:
         """Whether a log may hold so much more, at the cost of those who are away."""
@@ -232,7 +225,7 @@ class Journal:
         noted = self._noted - self._transacting.keys()
         self._noted -= noted
         for session in noted:
-            _save(store, session)
+            self._save(store, session)
             self._handed[session] = session.sent, session.standing()
         handed, self._handed = self._handed, {}
         try:
@@ -244,6 +237,26 @@ class Journal:
             raise
         for session, (last, standing) in handed.items():
             session.stored(last, standing)
+
+    def _save(self, store: OutboxStore, session: Session) -> None:
+        """Have the store keep the record, and forget what is settled: never one without the other.
+
+        The record says which number the first message has that is kept.
+        """
+        if not session.is_asleep:
+            log = session.peer.log
+            if log.settled:
+                store.remove(log.settled, stream=session.id)
+                log.settled = []
+        been_away = self._been_away(session)
+        record = write_record(session.credentials, session.standing(), been_away)
+        store.save_position(session.id, record)
+
+    def _been_away(self, session: Session) -> float:
+        """For how many seconds, in this process and in earlier ones."""
+        if session not in self.away or session in self._expected:
+            return 0.0
+        return max(0.0, current_time() - self.away[session] + self._limits.time_to_live)
 
     async def transact(
         self, session: Session, effect: Callable[[sqlite3.Connection], Result]
@@ -258,7 +271,7 @@ class Journal:
             raise UsageError("there is no message that was received and is not handled")
         last, (rx, chain) = session.sent, position
         standing = session.standing()._replace(rx=rx, rx_chain=chain)
-        record = write_record(session.credentials, standing)
+        record = write_record(session.credentials, standing, self._been_away(session))
         self._transacting[session] = Event()  # no record that knows less may come after this one
         try:
             result = await store.transact(effect, name=session.id, position=record)
@@ -276,34 +289,38 @@ class Journal:
             store.forget(session.id)  # the transaction has put a record there
             return
         if session in self._noted:
-            _save(store, session)
+            self._save(store, session)
 
     # The store comes and goes.
 
-    async def open(self) -> None:
-        """Restore what an earlier process kept.
+    async def open(self) -> dict[Session, float]:
+        """Restore what earlier processes kept, and return how many seconds each was away.
 
         Raises:
             StoreError: it cannot be read.
         """
-        if self._store is not None:
-            contents = await self._store.open()
-            try:
-                self._restore(contents)
-            except (KeyError, TypeError, ValueError) as error:
-                await self._store.close()
-                text = f"the store holds a session that is none: {error!r}"
-                raise StoreCorruptError("", text) from error
+        if self._store is None:
+            return {}
+        contents = await self._store.open()
+        try:
+            return self._restore(contents)
+        except (KeyError, TypeError, ValueError) as error:
+            await self._store.close()
+            text = f"the store holds a session that is none: {error!r}"
+            raise StoreCorruptError("", text) from error
 
-    def _restore(self, contents: Contents) -> None:
+    def _restore(self, contents: Contents) -> dict[Session, float]:
+        been_away: dict[Session, float] = {}
         for sid, text in contents.positions.items():
-            credentials, standing = read_record(text)
-            self.sessions[sid] = Session(sid, credentials, standing, self)
+            credentials, standing, seconds = read_record(text)
+            session = self.sessions[sid] = Session(sid, credentials, standing, self)
+            been_away[session] = seconds
         for stored in contents.messages:
-            session = self.sessions.get(stored.stream)
-            if session is not None and stored.number == session.sent + 1:
-                session.restore(Entry(stored.message, Terms(number=stored.number)))
-                self.settled(session)
+            owner = self.sessions.get(stored.stream)
+            if owner is not None and stored.number == owner.sent + 1:
+                owner.restore(Entry(stored.message, Terms(number=stored.number)))
+                self.settled(owner)
+        return been_away
 
     async def run(self) -> None:
         """Commit what nobody waits for, now and then, until cancelled."""
@@ -318,11 +335,15 @@ class Journal:
             await sleep(PAUSE)
 
     async def close(self) -> None:
-        """Have nobody wait for anything any more, commit what is noted, and release the store."""
+        """Have nobody wait for anything any more, commit what is noted, and release the store.
+
+        With each session that is away is noted for how long.
+        """
         self.is_left = True
         for session in self.sessions.values():
             session.wake_all()
         if self._store is not None:
+            self._noted |= self.away.keys()
             with CancelScope(shield=True):  # the disk's own pace
                 try:
                     try:
@@ -335,16 +356,3 @@ class Journal:
 
 def _nothing(_: Session) -> None:
     """Nobody wants to know."""
-
-
-def _save(store: OutboxStore, session: Session) -> None:
-    """Have the store keep the record, and forget what is settled: never one without the other.
-
-    The record says which number the first message has that is kept.
-    """
-    if not session.is_asleep:
-        log = session.peer.log
-        if log.settled:
-            store.remove(log.settled, stream=session.id)
-            log.settled = []
-    store.save_position(session.id, write_record(session.credentials, session.standing()))

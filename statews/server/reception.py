@@ -210,6 +210,7 @@ class Reception:
             if session.is_attached:
                 session.make_way()
                 self._on_detached(session)  # until the new link is attached, if it ever is
+            self._journal.expect(session)
             session.credentials.renew(hello.token, token)
             session.credentials.attempt = hello.attempt
         else:

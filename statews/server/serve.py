@@ -179,7 +179,7 @@ class Server:
             sessions=len(journal.sessions),
             links=self._listener.connections,
             away=len(journal.away),
-            size_bytes=journal.size_bytes,
+            size_bytes=journal.room.size_bytes,
             refused=self._door.refused,
         )
 
@@ -190,12 +190,12 @@ class Server:
             StoreError: the store cannot be read.
             OSError: the address is not to be had.
         """
-        await self._journal.open()
+        been_away = await self._journal.open()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         try:
             await self._handlers.start()
-            self._upkeep.restored()
+            self._upkeep.restored(been_away)
             self._group.start_soon(self._journal.run)
             self._group.start_soon(self._upkeep.run)
             await self._listener.__aenter__()

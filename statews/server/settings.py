@@ -50,7 +50,9 @@ class SessionLimits:
         at_limit: what `Session.send` does at the limits while the client is there: wait, raise, or
             drop the oldest. For a client that is away the oldest is always dropped: its gap is
             reported to it.
-        time_to_live: seconds for which a session is kept without a link.
+        time_to_live: seconds for which a session is kept without a link. With a store they go on
+            in the next process where they were when the server was left, or, if it was killed,
+            when the session was last stored; the time between the two does not count.
         hello: seconds that a client has to say hello, and `authenticate` to say who it is.
         sessions: the most of them.
         hibernate_after: seconds without a link after which a handler is cancelled; it is called

@@ -1,8 +1,9 @@
-"""What a session comes down to while nothing of it is under way, and what a store keeps of it."""
+"""What a session comes down to while it sleeps, in a store, and when it is over."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..protocol.session import Credentials, Cursor, Log, Peer
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ..policy import Outbox
     from ..protocol.session import Window
 
-__all__ = ["Standing", "read_record", "write_record"]
+__all__ = ["Standing", "Tombstone", "read_record", "write_record"]
 
 
 class Standing(NamedTuple):
@@ -54,8 +55,24 @@ class Standing(NamedTuple):
         return Peer(log, cursor)
 
 
-def write_record(credentials: Credentials, standing: Standing) -> str:
-    """What a later process has to know of a session, beside its messages."""
+class Tombstone:
+    """What is remembered of a session that is over."""
+
+    __slots__ = ("credentials", "rx")
+
+    def __init__(self, credentials: Credentials, rx: int) -> None:
+        self.credentials: Credentials = credentials
+        self.rx: int = rx
+
+
+def write_record(credentials: Credentials, standing: Standing, been_away: float) -> str:
+    """What a later process has to know of a session, beside its messages.
+
+    Args:
+        credentials: what its client resumes it with.
+        standing: where it stands.
+        been_away: seconds for which it has had no link.
+    """
     issued = credentials.issued
     record = {
         "principal": credentials.principal,
@@ -67,12 +84,13 @@ def write_record(credentials: Credentials, standing: Standing) -> str:
         "acknowledged": standing.acknowledged,
         "chain": standing.chain,
         "confirmed": standing.confirmed,
+        "away": round(been_away, 3),
     }
     return json.dumps(record)
 
 
-def read_record(text: str) -> tuple[Credentials, Standing]:
-    """What an earlier process has written.
+def read_record(text: str) -> tuple[Credentials, Standing, float]:
+    """What an earlier process has written; of an earlier version, without the seconds.
 
     Raises:
         KeyError, TypeError, ValueError: it is none.
@@ -94,7 +112,7 @@ def read_record(text: str) -> tuple[Credentials, Standing]:
         rx_chain=read.number("rc"),
         again_upto=rx + 1,  # it may have been in the middle of the next one
     )
-    return credentials, standing
+    return credentials, standing, read.seconds("away")
 
 
 class _Reader:
@@ -107,6 +125,14 @@ class _Reader:
         value = self._record[name]
         if not isinstance(value, int):
             raise TypeError(name)
+        return value
+
+    def seconds(self, name: str) -> float:
+        value = self._record.get(name, 0.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(name)
+        if not 0 <= value < math.inf:
+            raise ValueError(name)
         return value
 
     def text(self, name: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, Event, current_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .handlers import Handlers
     from .journal import Journal
     from .session import Session
@@ -27,9 +29,9 @@ class Upkeep:
         self._left = Event()
         journal.on_woken(self.woken)
 
-    def left(self, session: Session) -> None:
-        """The link of a session is lost."""
-        self._journal.leave(session, current_time() + self._limits.time_to_live)
+    def left(self, session: Session, *, been_away: float = 0.0) -> None:
+        """The link of a session is lost, or was so many seconds ago."""
+        self._journal.leave(session, current_time() + self._limits.time_to_live - been_away)
         self.woken(session)
         self._left.set()
 
@@ -40,10 +42,10 @@ class Upkeep:
             self._awake[session] = current_time() + self._limits.hibernate_after
             self._left.set()
 
-    def restored(self) -> None:
+    def restored(self, been_away: Mapping[Session, float]) -> None:
         """All the sessions there are have just come out of the store."""
-        for session in self._journal.sessions.values():
-            self.left(session)
+        for session in sorted(been_away, key=been_away.__getitem__, reverse=True):
+            self.left(session, been_away=been_away[session])  # the first to expire first
 
     async def run(self) -> None:
         """Look after them until cancelled."""

@@ -281,6 +281,6 @@ async def test_sessions_that_come_and_go_leave_nothing_in_the_server(
         await anyio.sleep(10)
         journal, upkeep = server._journal, server._upkeep
         assert (server._groups, server._handlers._running, upkeep._awake) == ({}, {}, {})
-        assert (journal.sessions, journal.away, journal.size_bytes) == ({}, {}, 0)
+        assert (journal.sessions, journal.away, journal.room.size_bytes) == ({}, {}, 0)
         assert not server._door._gate.visits
         assert server.statistics().links == 0

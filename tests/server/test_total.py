@@ -255,11 +255,11 @@ async def test_a_broadcast_to_many_that_are_away_stays_within_the_total() -> Non
     for _ in range(3):
         for session in sessions:
             session.put("x" * 100)
-    assert journal.size_bytes == 100_000
+    assert journal.room.size_bytes == 100_000
     assert max(len(session.peer.log) for session in sessions) == 1
     for session in sessions:
         journal.end(session)
-    assert journal.size_bytes == 0
+    assert journal.room.size_bytes == 0
     assert journal.room.heaviest() is None
 
 
