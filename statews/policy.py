@@ -121,7 +121,9 @@ class Heartbeat:
 
     Attributes:
         interval: a ping goes out when nothing was heard for so long.
-        timeout: the link is aborted when nothing was heard for so long after the ping.
+        timeout: the link is aborted when nothing was heard for so long after the ping. Where the
+            system tells, which is Linux and TCP, that time begins anew while the peer's system
+            still acknowledges what was sent before the ping: a long upload is no silence.
         clock_check: how often to look whether the machine slept; after a sleep the peer is
             probed at once.
         message: a message, or a function that makes one, for a server that wants to hear from

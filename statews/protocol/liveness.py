@@ -2,18 +2,23 @@
 
 Told of what happens and at which time, it says what to do next and when to look again.
 It pings a silent peer after `interval`, and calls the link dead when nothing at all was
-heard for `timeout` after that. A jump of the clock (the machine slept) is a reason to ask
-at once, never to judge: what came in meanwhile has not been read yet.
+heard for `timeout` after that. A ping may stand in line behind a long message: while what
+is ahead of it arrives, the peer is alive, and has the timeout anew. A jump of the clock (the
+machine slept) is a reason to ask at once, never to judge: what came in meanwhile has not been
+read yet.
 """
 
 from __future__ import annotations
 
 import math
 from enum import Enum
+from typing import Final
 
 from ..policy import Heartbeat
 
 __all__ = ["Liveness", "Verdict"]
+
+LOOKS: Final = 8  # in a timeout, at what arrives: its end is found one timeout and a look later
 
 
 class Verdict(Enum):
@@ -21,6 +26,7 @@ class Verdict(Enum):
 
     WAIT = "nothing is due"
     PING = "ask the peer"
+    LOOK = "see whether the peer's system takes in what was sent before the ping"
     DEAD = "abort: a closing handshake with a dead peer would only take time"
 
 
@@ -37,10 +43,13 @@ class Liveness:
     """
 
     __slots__ = (
+        "_ahead",
+        "_arrived",
         "_asked_at",
         "_drift",
         "_heard_at",
         "_heartbeat",
+        "_look_at",
         "_looked_at",
         "_silent_until",
         "round_trip",
@@ -51,6 +60,9 @@ class Liveness:
         self._heard_at = now
         self._asked_at: float | None = None
         self._silent_until = math.inf  # how long silence is borne; unbounded after any byte
+        self._look_at = math.inf  # when to see what arrives, while silence has a bound
+        self._arrived = 0  # bytes of ours, as far as was seen
+        self._ahead = 0  # how many are to arrive before the peer can answer; 0: not seen yet
         self._looked_at = now
         self._drift = awake - now
         self.round_trip: float | None = None
@@ -69,9 +81,35 @@ class Liveness:
     def asked(self, now: float) -> None:
         """A ping went out."""
         self._asked_at = now
-        if self._heartbeat is not None:
-            # A second question is no second chance: who asks often must not hide a dead peer.
-            self._silent_until = min(self._silent_until, now + self._heartbeat.timeout)
+        # A second question is no second chance: who asks often must not hide a dead peer.
+        if self._heartbeat is not None and self._silent_until == math.inf:
+            self._ahead = 0
+            self._bear(self._heartbeat, now)
+
+    def _bear(self, heartbeat: Heartbeat, now: float) -> None:
+        """Bear silence for a timeout from now."""
+        self._silent_until = now + heartbeat.timeout
+        self._look_again(heartbeat, now)
+
+    def _look_again(self, heartbeat: Heartbeat, now: float) -> None:
+        # Within the interval, so that interval and timeout are enough to find a dead peer.
+        self._look_at = now + min(heartbeat.timeout / LOOKS, heartbeat.interval)
+
+    def looked(self, now: float, *, arrived: int, under_way: int) -> bool:
+        """What was seen for `Verdict.LOOK` or `Verdict.DEAD`; whether the peer is alive after all.
+
+        Args:
+            now: the time.
+            arrived: bytes of ours that its system has acknowledged.
+            under_way: those that it has not.
+        """
+        # When all has arrived that was ahead, it is the peer's turn: more of ours is no answer.
+        is_alive = self._arrived < arrived < self._ahead
+        if is_alive and self._heartbeat is not None:
+            self._bear(self._heartbeat, now)
+        self._ahead = self._ahead or arrived + under_way
+        self._arrived = arrived
+        return is_alive
 
     def judge(self, now: float, awake: float, *, reading: bool) -> Verdict:
         """What is due at `now`.
@@ -89,15 +127,18 @@ class Liveness:
             self._silent_until = math.inf  # the timeout begins anew, with this ping
             return Verdict.PING
         if not reading and self._silent_until < math.inf:
-            self._silent_until = now + heartbeat.timeout
+            self._bear(heartbeat, now)
         # Sums as in `next_look`, never differences: what is due then must be due now.
         if now < self._due(heartbeat, reading=reading):
             return Verdict.WAIT
-        return Verdict.DEAD if reading and self._silent_until < math.inf else Verdict.PING
+        if not reading or self._silent_until == math.inf:
+            return Verdict.PING
+        self._look_again(heartbeat, now)
+        return Verdict.DEAD if now >= self._silent_until else Verdict.LOOK
 
     def _due(self, heartbeat: Heartbeat, *, reading: bool) -> float:
         if reading and self._silent_until < math.inf:
-            return self._silent_until
+            return min(self._silent_until, self._look_at)
         asked_at = self._heard_at if self._asked_at is None else self._asked_at
         return max(self._heard_at, asked_at) + heartbeat.interval
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -42,15 +41,7 @@ class CarrierStream(SocketStream):
 
     def is_delivered(self) -> bool:
         """Whether a reset would lose nothing; where the system does not tell, it is hoped."""
-        if sys.platform != "linux":
-            return True
-        import fcntl  # noqa: PLC0415 - not everywhere
-        import termios  # noqa: PLC0415
-
-        try:  # SIOCOUTQ of tcp(7), by the name it has in Python: bytes not acknowledged
-            return not any(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))
-        except OSError:
-            return True
+        return not self.transit().under_way
 
 
 class Carrier:

@@ -2,7 +2,7 @@
 
 `receive_nowait` and `send_nowait` do what can be done now. Since they cannot be cancelled,
 no cancelled caller leaves half a frame behind; only the two `wait_` methods take time.
-Another transport fits under statews when it has these ten methods.
+Another transport fits under statews when it has these eleven methods.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ..errors import LinkDropped
+from .transit import Transit, tcp_transit
 
 __all__ = [
     "CHUNK",
@@ -69,6 +70,10 @@ class ByteStream(Protocol):  # pragma: no cover - nothing in it runs
 
     def is_readable(self) -> bool:
         """Whether something has come in that was not received yet."""
+        ...
+
+    def transit(self) -> Transit:
+        """How far the bytes have come that were sent; `UNKNOWN` where nobody tells."""
         ...
 
     async def wait_readable(self) -> None:
@@ -189,6 +194,10 @@ class SocketStream:
         except OSError:
             return True  # that it broke is what there is to receive
         return True
+
+    def transit(self) -> Transit:
+        """See `ByteStream`."""
+        return tcp_transit(self._socket)
 
     async def wait_readable(self) -> None:
         """See `ByteStream`."""

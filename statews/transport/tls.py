@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from .stream import ByteStream
+    from .transit import Transit
 
 __all__ = ["TLSStream", "default_context", "secure"]
 
@@ -156,6 +157,10 @@ class TLSStream:
     def is_readable(self) -> bool:
         """See `ByteStream`."""
         return self._is_ahead() or self._inner.is_readable()
+
+    def transit(self) -> Transit:
+        """See `ByteStream`. The bytes are those of the records."""
+        return self._inner.transit()
 
     async def wait_readable(self) -> None:
         """See `ByteStream`."""

@@ -286,12 +286,20 @@ class Wire(Writing):
         match self._liveness.judge(now, awake_time(), reading=reading):
             case Verdict.DEAD if self._stream.is_readable():
                 self._liveness.heard(now)  # its answer is here, and only not read yet
-            case Verdict.DEAD:
+            case Verdict.DEAD if not self._is_taking(now):
                 self._end(PeerSilent("the peer was silent, and did not answer a ping in time"))
                 self._stream.abort()  # whoever waits for it to be readable learns it, too
+            case Verdict.LOOK:
+                self._is_taking(now)
             case Verdict.PING:
                 self.ping()
-            case Verdict.WAIT:
+            case Verdict.DEAD | Verdict.WAIT:
                 pass
         look = self._liveness.next_look(now, reading=reading)
         return look if self.traffic is None else min(look, self.traffic.tick(now))
+
+    def _is_taking(self, now: float) -> bool:
+        """Whether the peer's system takes in what was sent before the ping."""
+        arrived, under_way = self._stream.transit()
+        under_way += self._outgoing.size
+        return self._liveness.looked(now, arrived=arrived, under_way=under_way)

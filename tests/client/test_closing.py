@@ -218,7 +218,7 @@ async def test_a_bug_while_the_link_is_open_closes_it_and_comes_out(
     monkeypatch.setattr(Link, "close", close)
     world.scripts = [accept(tell(codes))]
     connection = connect()
-    with pytest.raises(ZeroDivisionError, match="^$"):
+    with pytest.raises(ZeroDivisionError, match=r"^$"):
         async with connection:
             await anyio.sleep_forever()
     assert codes == [1011]

@@ -11,19 +11,24 @@ from anyio import current_time
 import statews
 from statews import (
     Backoff,
+    Delivery,
     Heartbeat,
     Jitter,
     Limits,
     Link,
     LinkClosed,
+    Outbox,
     Policy,
     State,
 )
-from statews.transport.stream import send
+from statews.testing.faults import Way
+from statews.testing.memory import MemoryStream
+from statews.transport.stream import receive, send
 
 from .world import (
     World,
     accept,
+    accept_upgrade,
     connect,
     echo,
     refuse,
@@ -85,6 +90,91 @@ async def test_a_frozen_peer_is_found_whatever_the_application_does(
         await connection.wait_for(State.BACKING_OFF)
         assert current_time() - frozen_at <= 13.1
         assert len(world.dials) == 1
+        group.cancel_scope.cancel()
+
+
+# What the peer takes in of a long message is life as well.
+
+MIB = 1 << 20
+CERTAIN = steady(outbox=Outbox(delivery=Delivery.AT_LEAST_ONCE))
+
+
+async def take(link: Link) -> None:
+    async for _ in link:
+        pass
+
+
+@pytest.mark.parametrize("bandwidth", [30_000, 100_000])
+async def test_a_long_upload_over_a_slow_line_arrives(world: World, bandwidth: float) -> None:
+    world.scripts = [accept(take)]
+    world.capacity = 2 * MIB
+    async with connect(policy=CERTAIN) as connection:
+        world.wires[-1].faults.slow(bandwidth=bandwidth, way=Way.UP)
+        receipt = await connection.send(bytes(MIB))
+        await receipt.wait_acknowledged()
+        assert current_time() == pytest.approx(MIB / bandwidth, rel=0.1)
+        assert len(world.dials) == 1
+
+
+async def test_a_server_waits_for_a_slow_client(world: World) -> None:
+    async def talk(link: Link) -> None:
+        await anyio.sleep(1)
+        await link.send(bytes(MIB))
+        link.ping()
+        await link.receive()
+
+    world.scripts = [accept(talk, heartbeat=Heartbeat())]
+    world.capacity = 2 * MIB
+    async with connect(policy=steady(heartbeat=None)) as connection:
+        world.wires[-1].faults.slow(bandwidth=50_000, way=Way.DOWN)
+        assert len(await connection.receive()) == MIB
+        assert current_time() > 20
+        await connection.send("done")
+
+
+@pytest.mark.parametrize("way", Way)
+async def test_a_line_that_freezes_in_a_long_upload_is_found(world: World, way: Way) -> None:
+    world.scripts = [accept(take)]
+    world.capacity = 2 * MIB
+    async with connect(policy=CERTAIN) as connection:
+        world.wires[-1].faults.slow(bandwidth=30_000, way=Way.UP)
+        await connection.send(bytes(MIB))
+        await anyio.sleep(20)
+        assert connection.state is State.OPEN
+        world.wires[-1].freeze(way)
+        await connection.wait_for(State.BACKING_OFF)
+        assert current_time() <= 20 + 10 * 9 / 8 + 0.1
+        assert isinstance(connection.snapshot().last_error, statews.PeerSilent)
+
+
+async def test_a_peer_that_stops_in_a_long_upload_is_found(world: World) -> None:
+    async def stop(link: Link) -> None:
+        await anyio.sleep(20)
+        link.call_off()
+        await anyio.sleep_forever()
+
+    world.scripts = [accept(stop)]
+    world.capacity = 2 * MIB
+    async with connect(policy=CERTAIN) as connection:
+        world.wires[-1].faults.slow(bandwidth=30_000, way=Way.UP)
+        await connection.send(bytes(MIB))
+        await connection.wait_for(State.BACKING_OFF)
+        assert 20 + 10 * 7 / 8 <= current_time() <= 20 + 10 * 9 / 8 + 0.1
+
+
+async def test_a_peer_that_takes_everything_and_answers_nothing_is_found(world: World) -> None:
+    async def take_all(stream: MemoryStream) -> None:
+        await accept_upgrade(stream)
+        while await receive(stream):
+            pass
+
+    world.scripts = [take_all]
+    policy = steady(heartbeat=Heartbeat(interval=10, timeout=3))
+    async with connect(policy=policy) as connection, anyio.create_task_group() as group:
+        world.wires[-1].faults.slow(latency=0.1)
+        group.start_soon(send_steadily, connection)
+        await connection.wait_for(State.BACKING_OFF)
+        assert current_time() <= 10 + 3 + 0.1
         group.cancel_scope.cancel()
 
 

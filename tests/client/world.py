@@ -12,9 +12,9 @@ from anyio import current_time
 import statews
 from statews import Backoff, Jitter, State
 from statews.errors import DialError, LinkDropped
-from statews.policy import Limits, Policy
-from statews.protocol.handshake import ServerHandshake
-from statews.testing.faults import Ending, Faults
+from statews.policy import Heartbeat, Limits, Policy
+from statews.protocol.handshake import Opened, ServerHandshake
+from statews.testing.faults import Ending, Faults, Way
 from statews.testing.memory import CAPACITY, MemoryLink, MemoryStream
 from statews.transport.link import Link
 from statews.transport.network import Acceptor
@@ -32,9 +32,9 @@ class Wire:
     def client(self) -> MemoryStream:
         return self.link.client
 
-    def freeze(self) -> None:
+    def freeze(self, way: Way = Way.BOTH) -> None:
         """Nothing is delivered any more, and nobody is told."""
-        self.faults.freeze()
+        self.faults.freeze(way)
         self.link.notify()
 
     def cut(self) -> None:
@@ -119,20 +119,30 @@ def respond(response: bytes) -> Script:
     return script
 
 
+async def accept_upgrade(stream: MemoryStream, limits: Limits | None = None) -> Opened:
+    """The server's half of an opening handshake."""
+    limits = limits or Limits()
+    handshake = ServerHandshake(subprotocols=("chat",), deflate=None, limits=limits)
+    request = None
+    while request is None:
+        request = handshake.feed(await receive(stream))
+    response, opened = handshake.accept(request)
+    await send(stream, response)
+    return opened
+
+
 def accept(
-    handler: Callable[[Link], Awaitable[object]], *, closes: bool = True, **limits: int
+    handler: Callable[[Link], Awaitable[object]],
+    *,
+    closes: bool = True,
+    heartbeat: Heartbeat | None = None,
+    **limits: int,
 ) -> Script:
     """A script: a WebSocket server with this handler; it closes the link at the handler's end."""
-    policy = Policy(limits=Limits(**limits), heartbeat=None)
+    policy = Policy(limits=Limits(**limits), heartbeat=heartbeat)
 
     async def script(stream: MemoryStream) -> None:
-        handshake = ServerHandshake(subprotocols=("chat",), deflate=None, limits=policy.limits)
-        request = None
-        while request is None:
-            request = handshake.feed(await receive(stream))
-        response, opened = handshake.accept(request)
-        await send(stream, response)
-        link = Link(stream, opened, policy)
+        link = Link(stream, await accept_upgrade(stream, policy.limits), policy)
         async with anyio.create_task_group() as group:
             group.start_soon(link.serve)
             try:

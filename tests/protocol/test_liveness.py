@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from statews.policy import Heartbeat
 from statews.protocol.liveness import Liveness, Verdict
 
-WAIT, PING, DEAD = Verdict.WAIT, Verdict.PING, Verdict.DEAD
+WAIT, PING, LOOK, DEAD = Verdict.WAIT, Verdict.PING, Verdict.LOOK, Verdict.DEAD
 HEARTBEAT = Heartbeat(interval=30, timeout=10, clock_check=5)
 
 moments = st.floats(0, 1e7)
@@ -29,10 +29,17 @@ class Watch:
         self.liveness = Liveness(heartbeat, now=now, awake=now + self.slept)
         self.reading = True
         self.pings: list[float] = []
+        self.arrived: Callable[[float], int] = lambda _: 0
+        self.sent = 0
 
     def look(self) -> Verdict:
-        """Judge now, and ping if that is the verdict."""
+        """Judge now, and ping if that is the verdict, or see what has arrived."""
         verdict = self.liveness.judge(self.now, self.now + self.slept, reading=self.reading)
+        if verdict in {LOOK, DEAD}:
+            arrived = self.arrived(self.now)
+            under_way = max(0, self.sent - arrived)
+            if self.liveness.looked(self.now, arrived=arrived, under_way=under_way):
+                return WAIT
         if verdict is PING:
             self.pings.append(self.now)
             self.liveness.asked(self.now)
@@ -165,7 +172,7 @@ def test_the_peer_has_the_whole_timeout_after_reading_goes_on() -> None:
     watch.run(200)
     watch.reading = True
     assert watch.look() is WAIT
-    assert watch.run(205) is WAIT
+    assert watch.run(205) is not DEAD
     watch.pong()
     assert watch.run(230) is WAIT
 
@@ -178,6 +185,75 @@ def test_a_peer_is_not_dead_for_silence_that_nobody_asked_about() -> None:
     watch.reading = True
     assert watch.run(29) is WAIT
     assert watch.pings == []
+
+
+# While what was sent arrives.
+
+
+def slowly(now: float) -> int:
+    """What has arrived on a line of 100 bytes per second."""
+    return int(now * 100)
+
+
+def test_a_peer_is_alive_while_what_is_ahead_of_the_ping_arrives() -> None:
+    watch = Watch()
+    watch.sent, watch.arrived = 20_000, slowly
+    watch.liveness.asked(0)
+    assert watch.run(208) is not DEAD
+    watch.pong()
+    assert watch.run(230) is WAIT
+    assert watch.pings == []
+
+
+def test_when_all_has_arrived_the_peer_has_the_timeout_to_answer() -> None:
+    watch = Watch()
+    watch.sent, watch.arrived = 20_000, slowly
+    watch.liveness.asked(0)
+    assert watch.run(1000) is DEAD
+    assert 200 + 10 * 7 / 8 - 0.1 <= watch.now <= 210
+
+
+def test_what_goes_behind_the_ping_is_no_life() -> None:
+    watch = Watch()
+    watch.sent, watch.arrived = 100, slowly
+    watch.liveness.asked(0)
+    watch.run(1.25)
+    watch.sent = 1_000_000
+    assert watch.run(1000) is DEAD
+    assert watch.now == 10
+
+
+def test_what_had_arrived_before_the_ping_is_no_life() -> None:
+    watch = Watch()
+    watch.sent, watch.arrived = 20_000, lambda _: 10_000
+    watch.liveness.asked(0)
+    assert watch.run(1000) is DEAD
+    assert watch.now == 10
+
+
+@pytest.mark.no_cover
+@given(heartbeat=heartbeats, stops=st.floats(0, 100))
+def test_who_takes_nothing_more_is_found_within_interval_and_timeout(
+    heartbeat: Heartbeat, stops: float
+) -> None:
+    watch = Watch(heartbeat)
+    watch.sent, watch.arrived = 20_000, lambda now: slowly(min(now, stops))
+    watch.liveness.asked(0)
+    assert watch.run(math.inf) is DEAD
+    limit = stops + heartbeat.interval + heartbeat.timeout
+    assert watch.now <= limit * (1 + 1e-9)
+    assert watch.now >= heartbeat.timeout
+
+
+def test_a_new_question_begins_with_what_is_under_way_then() -> None:
+    watch = Watch()
+    watch.sent, watch.arrived = 1000, slowly
+    watch.liveness.asked(0)
+    assert watch.run(9) is not DEAD
+    watch.hear()
+    watch.sent = 6000
+    assert watch.run(65) is not DEAD
+    assert watch.pings == [39]
 
 
 # Sleep.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -16,6 +17,7 @@ from statews.testing.memory import MemoryStream
 from statews.testing.network import Network
 from statews.testing.virtual import BACKENDS, Backend, run
 from statews.transport.stream import receive, send
+from statews.transport.transit import UNKNOWN
 
 HOST, PORT = "example.org", 80
 
@@ -102,6 +104,37 @@ def test_a_narrow_line_takes_its_time(backend: Backend) -> None:
         while received < 10_000:
             received += len(await receive(server))
         assert current_time() - began == pytest.approx(10)
+
+    play(backend, scene)
+
+
+def test_what_passes_a_narrow_line_arrives_bit_by_bit(backend: Backend) -> None:
+    async def scene(network: Network, client: MemoryStream, server: MemoryStream) -> None:
+        network.slow(bandwidth=100, latency=1)
+        await send(client, bytes(1010))
+        network.slow(bandwidth=math.inf)
+        sizes: list[int] = []
+        while sum(sizes) < 1010:
+            sizes.append(len(await receive(server)))
+            assert current_time() == pytest.approx(1 + sum(sizes) / 100)
+        assert sizes == [25] * 40 + [10]
+
+    play(backend, scene)
+
+
+def test_what_the_peer_has_received_has_arrived(backend: Backend) -> None:
+    async def scene(network: Network, client: MemoryStream, server: MemoryStream) -> None:
+        assert client.transit() == (0, 0)
+        await send(client, bytes(10))
+        assert client.transit() == (0, 10)
+        await receive(server, 4)
+        assert client.transit() == (4, 6)
+        network.freeze(Way.DOWN)
+        assert client.transit() == UNKNOWN
+        network.thaw()
+        await receive(server)
+        assert client.transit() == (10, 0)
+        assert server.transit() == (0, 0)
 
     play(backend, scene)
 

@@ -10,6 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from statews import LinkDropped
 from statews.transport.stream import CHUNK, ByteStream, SocketStream, send_each_nowait
+from statews.transport.transit import UNKNOWN, Transit
 
 Make = Callable[[socket.socket], SocketStream]
 
@@ -39,6 +40,9 @@ class Throttle:
 
     def is_readable(self) -> bool:
         return self._inner.is_readable()
+
+    def transit(self) -> Transit:
+        return self._inner.transit()
 
     async def wait_readable(self) -> None:
         await self._inner.wait_readable()
@@ -91,6 +95,9 @@ class Sink:
 
     def is_readable(self) -> bool:
         return True
+
+    def transit(self) -> Transit:
+        return UNKNOWN
 
     async def wait_readable(self) -> None:
         await checkpoint()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import socket
+import ssl
+import sys
 from dataclasses import replace
 
 import anyio
@@ -11,19 +14,24 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statews import Limits, Link, LinkClosed, LinkDropped, Policy
+from statews import Heartbeat, Limits, Link, LinkClosed, LinkDropped, PeerSilent, Policy
 from statews.protocol.deflate import Deflater, Inflater
-from statews.protocol.frames import Decoder, Encoder
+from statews.protocol.frames import Decoder, Encoder, Opcode
 from statews.protocol.handshake import ServerHandshake
+from statews.transport.link import LinkState
 from statews.transport.stream import CHUNK, LONG_CHUNK, ByteStream, receive, send
+from statews.transport.tls import secure
 from statews.transport.watched import socket_stream
 from tests.transport.fakes import Sink, socket_pair
+from tests.transport.peers import LOCALHOST, TLS
 from tests.transport.test_listen import REQUEST
 
 pytestmark = pytest.mark.anyio
 
 
-def link_over(stream: ByteStream, deflater: Deflater | None = None) -> Link:
+def link_over(
+    stream: ByteStream, deflater: Deflater | None = None, policy: Policy | None = None
+) -> Link:
     """A server's link, without the bytes of the opening handshake."""
     handshake = ServerHandshake(subprotocols=(), deflate=None, limits=Limits())
     request = handshake.feed(REQUEST)
@@ -31,7 +39,7 @@ def link_over(stream: ByteStream, deflater: Deflater | None = None) -> Link:
     opened = handshake.accept(request)[1]
     if deflater is not None:
         opened = replace(opened, encoder=Encoder(entropy=None, deflater=deflater))
-    return Link(stream, opened, Policy())
+    return Link(stream, opened, policy or Policy())
 
 
 async def test_a_peer_that_floods_behind_its_close_frame_does_not_hold_up_the_loop() -> None:
@@ -212,3 +220,71 @@ def test_a_deflater_takes_messages_in_the_order_of_the_wire(sizes: list[int]) ->
         assert list(reader.inbox) == sent
 
     anyio.run(play)
+
+
+# A peer that reads more slowly than its heartbeat's timeout.
+
+LENGTH = 1_500_000
+
+
+async def slow_pair(tls: TLS | None) -> tuple[ByteStream, ByteStream]:
+    """A server's stream, and a client's whose system takes in little."""
+    with socket.create_server((LOCALHOST, 0)) as listening:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.connect(listening.getsockname())
+        server, _ = listening.accept()
+    ours, theirs = socket_stream(server), socket_stream(client)
+    if tls is None:
+        return ours, theirs
+    secured: dict[bool, ByteStream] = {}
+
+    async def shake(stream: ByteStream, context: ssl.SSLContext, *, is_server: bool) -> None:
+        name = None if is_server else LOCALHOST
+        secured[is_server] = await secure(stream, context, hostname=name, server_side=is_server)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: shake(ours, tls.server(), is_server=True))
+        group.start_soon(lambda: shake(theirs, tls.client(), is_server=False))
+    return secured[True], secured[False]
+
+
+async def take_slowly(stream: ByteStream, size: int) -> int:
+    """Take in so much, and answer what came as a client does; how many messages came."""
+    decoder, encoder = Decoder(masked=False, limit=2 * LENGTH), Encoder(entropy=bytes)
+    while size > 0:
+        data = await receive(stream, 16384)
+        size -= len(data)
+        decoder.feed(data)
+        await anyio.sleep(0.016)
+    for opcode, payload in decoder.controls:
+        if opcode == Opcode.PING:
+            await send(stream, encoder.control(Opcode.PONG, payload))
+    return len(decoder.inbox)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what arrives")
+@pytest.mark.parametrize("is_secure", [False, True], ids=["TCP", "TLS"])
+@pytest.mark.parametrize("share", [1.0, 0.3], ids=["reads all", "stops"])
+async def test_a_slow_reader_is_alive_while_it_takes_in_what_was_sent(
+    tls: TLS, share: float, *, is_secure: bool
+) -> None:
+    policy = Policy(heartbeat=Heartbeat(interval=0.01, timeout=0.6))
+    ours, theirs = await slow_pair(tls if is_secure else None)
+    link = link_over(ours, policy=policy)
+    async with anyio.create_task_group() as group:
+        group.start_soon(link.serve)
+        began = anyio.current_time()
+        await link.send(bytes(LENGTH))
+        link.ping()
+        assert await take_slowly(theirs, int(LENGTH * share)) == (share == 1.0)
+        if share < 1.0:
+            with pytest.raises(PeerSilent):
+                await link.receive()
+            assert anyio.current_time() - began < 5
+        else:
+            assert anyio.current_time() - began > 1
+            assert link.state is LinkState.OPEN
+        group.cancel_scope.cancel()
+    link.release()
+    theirs.close()

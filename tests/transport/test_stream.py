@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import anyio
 import pytest
 
 from statews import LinkDropped
 from statews.transport.stream import SocketStream, receive, send
+from statews.transport.transit import UNKNOWN, tcp_transit
 from statews.transport.watched import socket_stream
 
 from .fakes import Make, Sink, Throttle, socket_pair
@@ -223,4 +225,52 @@ async def test_streams_tell_what_they_are(make: Make) -> None:
     with peer:
         assert repr(stream) == f"<SocketStream fd={stream._socket.fileno()}>"
         assert stream.peer_address() == "{}:{}".format(*peer.getsockname())
+    stream.close()
+
+
+# What the system tells of what was sent.
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+async def test_what_the_peers_system_acknowledges_has_arrived(make: Make) -> None:
+    stream, peer = tcp_pair(make)
+    with peer:
+        before = stream.transit().arrived
+        fill(stream)
+        stuck = stream.transit()
+        assert stuck.arrived > before
+        assert stuck.under_way > 0
+        peer.settimeout(1)
+        size = stuck.under_way
+        while size > 0:
+            size -= len(peer.recv(65536))
+        assert stream.transit().arrived > stuck.arrived
+    stream.close()
+    assert stream.transit() == UNKNOWN
+
+
+async def test_of_a_unix_socket_nothing_is_known(make: Make) -> None:
+    one, other = socket_pair(make)
+    await send(one, b"x")
+    assert one.transit() == UNKNOWN
+    one.close()
+    other.close()
+
+
+async def test_where_the_system_tells_less_nothing_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Older(socket.socket):
+        """A socket whose system counts no acknowledged bytes."""
+
+        def getsockopt(self, *_: int) -> bytes:  # type: ignore[override]
+            return bytes(104)
+
+    stream, peer = tcp_pair(SocketStream)
+    older = Older(fileno=peer.detach())
+    assert tcp_transit(older) == UNKNOWN
+    assert stream.transit() != UNKNOWN or sys.platform != "linux"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert stream.transit() == UNKNOWN
+    older.close()
     stream.close()
