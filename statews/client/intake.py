@@ -58,6 +58,13 @@ class Intake:
         self._logged: set[str] = set()
 
     @property
+    def is_curious(self) -> bool:
+        """Whether the messages of a session are looked at before the application gets them."""
+        heartbeat = self._policy.heartbeat
+        has_answers = heartbeat is not None and heartbeat.is_answer is not None
+        return has_answers or bool(self.strategies)
+
+    @property
     def deadline(self) -> float:
         """When a strategy wants to be told of the time; infinite if none fetches anything."""
         return min((strategy.deadline for strategy in self.strategies), default=math.inf)
@@ -75,11 +82,8 @@ class Intake:
 
     def opened(self, link: Link) -> None:
         """A link is open: ask for what was missed, then look at what is here already."""
-        self._link = link
         now = current_time()
-        heartbeat = self._policy.heartbeat
-        if heartbeat is not None and heartbeat.message is not None:
-            self._beat_at = now + heartbeat.interval
+        self._use(link, now)
         for strategy in self.strategies:
             strategy.begin(now)
             self._carry_out(strategy)
@@ -97,7 +101,7 @@ class Intake:
 
     def resumed(self, link: Link, *, is_new: bool) -> None:
         """A link of a session is open, which says nothing of what was before if it is new."""
-        self._link = link
+        self._use(link, current_time())
         if is_new:
             self.catch_up()
 
@@ -108,23 +112,27 @@ class Intake:
             strategy.end()
             strategy.begin(now)
             self._carry_out(strategy)
+        self._look_in_time()
 
     def suspended(self) -> None:
         """The link is gone, and nothing else."""
         self._link = None
+        self._beat_at = math.inf
 
     def deliver(self, messages: Sequence[Message], first: int, /) -> None:
-        """Take in messages of a session, in which there are streams."""
+        """Take in messages of a session that are looked at."""
         for seq, message in enumerate(messages, first):
-            if self._is_taken(message):
+            if self.is_answer(message) or self._is_taken(message):
                 self.feed.pass_over(message)
             else:
                 self.feed.deliver((message,), seq)
+        self._look_in_time()
 
     def deliver_unnumbered(self, message: Message, slot: str | None) -> None:
         """Take in a message that nobody acknowledges; of a slot, the newest is enough."""
         if not self._is_taken(message):
             self.feed.append(message, place=slot)
+        self._look_in_time()
 
     def note(
         self, event: Gap | Reset, progress: Progress | None = None, mark: object = None
@@ -145,20 +153,32 @@ class Intake:
             self._link.wake_reader()
         return min(self._beat_at, self.deadline)
 
+    def _use(self, link: Link, now: float) -> None:
+        """This is the link from now on."""
+        self._link = link
+        heartbeat = self._policy.heartbeat
+        if heartbeat is not None and heartbeat.message is not None:
+            self._beat_at = now + heartbeat.interval
+
+    def _look_in_time(self) -> None:
+        """Have `tick` called when a strategy wants it."""
+        if self._link is not None:
+            self._link.look_at(self.deadline)
+
     # What comes in.
 
     def sort(self, arrived: deque[Message]) -> int:
         """Take in messages; return the bytes that the application has not taken yet."""
         while arrived:
             message = arrived.popleft()
-            is_ours = self._is_answer(message) or self._acknowledges(message)
+            is_ours = self.is_answer(message) or self._acknowledges(message)
             if not (is_ours or self._is_taken(message)):
                 self.feed.append(message)
-        if self._link is not None:
-            self._link.look_at(self.deadline)
+        self._look_in_time()
         return self.feed.size_bytes
 
-    def _is_answer(self, message: Message) -> bool:
+    def is_answer(self, message: Message) -> bool:
+        """Whether it is one to the application's heartbeat, which nobody else is to see."""
         heartbeat = self._policy.heartbeat
         if heartbeat is None or heartbeat.is_answer is None or self._link is None:
             return False

@@ -48,7 +48,7 @@ class Spoken:
         self._intake: Intake = sender.intake
         feed = sender.intake.feed
         # A name of its own: one call less for each of many messages.
-        self.deliver: Deliver = sender.intake.deliver if sender.intake.strategies else feed.deliver
+        self.deliver: Deliver = sender.intake.deliver if sender.intake.is_curious else feed.deliver
         self._conversation = Conversation(link, session.peer, self)
 
     def start(self) -> None:
@@ -63,7 +63,7 @@ class Spoken:
                 self.send_now(entry)
             self.hurry()
         intake = self._intake
-        is_sole = not intake.strategies and not intake.feed.has_changes
+        is_sole = not intake.is_curious and not intake.feed.has_changes
         self._conversation.start(intake.feed, is_sole=is_sole)
         self._choose_way()
         self._sender.wake()
@@ -116,6 +116,10 @@ class Spoken:
     def heard(self) -> None:
         """See `Host`."""
 
+    def tick(self, now: float, /) -> float:
+        """See `Host`."""
+        return self._intake.tick(now)
+
     def settled(self) -> None:
         """See `Host`."""
         if self._sender.direct is None:  # else nothing waits
@@ -124,6 +128,8 @@ class Spoken:
 
     def deliver_unnumbered(self, payload: Message, slot: str | None, /) -> None:
         """See `Sink`."""
+        if self._intake.is_answer(payload):
+            return
         feed, window = self._intake.feed, self._session.peer.cursor.window
         # Nobody acknowledges it, so that nothing but this bounds what an application has to hold.
         has_room = feed.size_bytes < window.size_bytes and len(feed) < 2 * window.messages

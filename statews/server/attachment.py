@@ -136,6 +136,10 @@ class Attachment:
             session.credentials.prove()
             session.changed()
 
+    def tick(self, _now: float, /) -> float:
+        """See `Host`."""
+        return math.inf
+
     def settled(self) -> None:
         """See `Host`."""
         self._session.settled()

@@ -42,6 +42,10 @@ class Host(Sink, Protocol):
         """The peer has acknowledged something."""
         ...
 
+    def tick(self, now: float, /) -> float:
+        """Do what is due now, and say when to come again."""
+        ...
+
 
 class Conversation:
     """What is said in a session over one link.
@@ -204,4 +208,5 @@ class Conversation:
             self._acknowledge()
         is_busy, self._is_busy = self._is_busy, False
         # What has come in will be handled soon, and to set a deadline twice costs a message more.
-        return min(cursor.due, now + ACKNOWLEDGE_AFTER) if is_busy else cursor.due
+        due = min(cursor.due, now + ACKNOWLEDGE_AFTER) if is_busy else cursor.due
+        return min(due, self._host.tick(now))
