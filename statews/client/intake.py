@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from anyio import current_time
 
 from ..errors import StatewsError
+from ..protocol.entry import ACKNOWLEDGED, Entry
 from ..protocol.sync import Delivery, Gap, Reset
 from .feed import Feed
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .changes import Change
     from .sender import Sender
     from .session import Progress
+    from .spoken import Spoken
 
 __all__ = ["Intake"]
 
@@ -46,7 +48,17 @@ class Intake:
         strategies: of the streams, in the order in which a message is offered to them.
     """
 
-    __slots__ = ("_beat_at", "_link", "_logged", "_policy", "_sender", "feed", "strategies")
+    __slots__ = (
+        "_asked",
+        "_beat_at",
+        "_link",
+        "_logged",
+        "_policy",
+        "_sender",
+        "_spoken",
+        "feed",
+        "strategies",
+    )
 
     def __init__(self, policy: Policy, strategies: Sequence[Strategy], sender: Sender) -> None:
         self.feed: Feed = Feed()
@@ -54,6 +66,8 @@ class Intake:
         self._policy = policy
         self._sender = sender
         self._link: Link | None = None
+        self._spoken: Spoken | None = None  # on a link of a session
+        self._asked: list[tuple[Strategy, Entry]] = []  # by it, and not known to have arrived
         self._beat_at = math.inf  # when the application's heartbeat is due
         self._logged: set[str] = set()
 
@@ -84,39 +98,44 @@ class Intake:
         """A link is open: ask for what was missed, then look at what is here already."""
         now = current_time()
         self._use(link, now)
-        for strategy in self.strategies:
-            strategy.begin(now)
-            self._carry_out(strategy)
+        self._begin_anew(now)
         link.divert(self.feed, self.sort)
 
     def lost(self) -> None:
         """The link is gone."""
-        self._link = None
-        self._beat_at = math.inf
+        self.suspended()
+        self._asked.clear()
         for strategy in self.strategies:
             strategy.end()
             self._carry_out(strategy)
 
     # The same where a session outlives the link.
 
-    def resumed(self, link: Link, *, is_new: bool) -> None:
+    def resumed(self, spoken: Spoken, *, is_new: bool) -> None:
         """A link of a session is open, which says nothing of what was before if it is new."""
-        self._use(link, current_time())
+        now = current_time()
+        self._use(spoken.link, now)
+        self._spoken = spoken
+        asked, self._asked = self._asked, []
         if is_new:
-            self.catch_up()
+            self._begin_anew(now)
+            return
+        doubtful = [strategy for strategy, entry in asked if entry.state is not ACKNOWLEDGED]
+        for strategy in self.strategies:
+            if strategy in doubtful:
+                strategy.repeat(now)
+                self._carry_out(strategy)
+            else:
+                strategy.prolong(now)
 
     def catch_up(self) -> None:
         """Something of the session is missing: the strategies ask for what they miss of it."""
-        now = current_time()
-        for strategy in self.strategies:
-            strategy.end()
-            strategy.begin(now)
-            self._carry_out(strategy)
+        self._begin_anew(current_time())
         self._look_in_time()
 
     def suspended(self) -> None:
         """The link is gone, and nothing else."""
-        self._link = None
+        self._link = self._spoken = None
         self._beat_at = math.inf
 
     def deliver(self, messages: Sequence[Message], first: int, /) -> None:
@@ -159,6 +178,13 @@ class Intake:
         heartbeat = self._policy.heartbeat
         if heartbeat is not None and heartbeat.message is not None:
             self._beat_at = now + heartbeat.interval
+
+    def _begin_anew(self, now: float) -> None:
+        """Ask for what was missed, on a link that knows nothing of earlier requests."""
+        for strategy in self.strategies:
+            strategy.end()
+            strategy.begin(now)
+            self._carry_out(strategy)
 
     def _look_in_time(self) -> None:
         """Have `tick` called when a strategy wants it."""
@@ -216,7 +242,10 @@ class Intake:
         """Do what a strategy wants done."""
         requests, outputs = strategy.drain()
         for request in requests:
-            self._write(request)
+            if self._spoken is None:
+                self._write(request)
+            else:
+                self._ask_for(strategy, request, self._spoken)
         for output in outputs:
             if isinstance(output, Delivery):
                 self.feed.append(output.message, strategy, output.mark, output.replaces)
@@ -245,6 +274,16 @@ class Intake:
         self._write(message)
         if heartbeat.is_answer is not None:
             self._link.asked()
+
+    def _ask_for(self, strategy: Strategy, request: Message, spoken: Spoken) -> None:
+        """Send a request in a session. If the link is over, it is made again on the next."""
+        try:
+            entry = Entry(request)
+            self._asked = [pair for pair in self._asked if pair[1].state is not ACKNOWLEDGED]
+            self._asked.append((strategy, entry))
+            spoken.ask(entry)
+        except StatewsError as error:
+            logger.debug("not sent: %s", error)
 
     def _write(self, message: Message) -> None:
         """Send on this link only, now. If it is over, the next one begins with new requests."""

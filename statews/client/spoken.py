@@ -54,14 +54,14 @@ class Spoken:
     def start(self) -> None:
         """The link is open: what waits goes out by it, before anything else."""
         self._session.opened(self, self._intake)
-        # After a gap `lose` follows, with what exactly is gone. An earlier process may have been
-        # fetching something.
-        is_new = self._session.result in (Result.NEW, Result.RESET)
-        self._intake.resumed(self.link, is_new=is_new or self._session.links == 1)
         if self._session.first:
             for entry in self._session.first:
                 self.send_now(entry)
             self.hurry()
+        # After a gap `lose` follows, with what exactly is gone. An earlier process may have been
+        # fetching something.
+        is_new = self._session.result in (Result.NEW, Result.RESET)
+        self._intake.resumed(self, is_new=is_new or self._session.links == 1)
         intake = self._intake
         is_sole = not intake.is_curious and not intake.feed.has_changes
         self._conversation.start(intake.feed, is_sole=is_sole)
@@ -81,6 +81,15 @@ class Spoken:
     def write(self, request: Message) -> None:
         """Send what the connection itself has to say."""
         self._conversation.write_volatile(Entry(request))
+
+    def ask(self, request: Entry) -> None:
+        """Send a strategy's request, and find out whether it arrives.
+
+        Raises:
+            StatewsError: the link is over.
+        """
+        self._conversation.write_volatile(request)
+        self._conversation.hurry()
 
     def refill(self) -> None:
         """Write what waits, as far as there is room."""

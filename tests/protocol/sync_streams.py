@@ -64,6 +64,14 @@ class Client:
             self.strategy.expire(self.now)
             self.collect()
 
+    def repeat(self) -> None:
+        self.strategy.repeat(self.now)
+        self.collect()
+
+    def prolong(self) -> None:
+        self.strategy.prolong(self.now)
+        self.collect()
+
     def end(self) -> None:
         self.strategy.end()
         self.collect()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 from anyio import current_time
 
-from statews import After, Gap, Heartbeat, Page, Phase, Session, Since, State
+from statews import After, Gap, Heartbeat, Latest, Page, Phase, Session, Since, State, Strategy
 from statews.testing import Network
 
 from .world import connect, go_missing, seen_by, serve, steady
@@ -104,3 +105,60 @@ async def test_a_heartbeat_of_the_application_s_is_sent_by_each_link(
         returned = round(current_time())
         assert await seen_by(connection, 40) == []
     assert got == [(at, "tick") for at in (30, 60, returned + 30)]
+
+
+# Requests, which are for one link alone.
+
+
+class Library:
+    """A handler that answers each request, after a while, with what it had at first."""
+
+    def __init__(self, *history: int, answers_after: float = 0.0) -> None:
+        self.history = list(history)
+        self.answers_after = answers_after
+        self.asked: list[float] = []
+
+    async def __call__(self, session: Session) -> None:
+        async with anyio.create_task_group() as group:
+            async for message in session:
+                self.asked.append(current_time())
+                after = json.loads(message)["after"] or 0
+                found = [number for number in self.history if number > after]
+                group.start_soon(self.answer, session, found)
+
+    async def answer(self, session: Session, found: list[int]) -> None:
+        await anyio.sleep(self.answers_after)
+        await session.send(json.dumps({"page": found}))
+
+
+def latest() -> Latest[Any]:
+    return Latest('{"after": 0}', version=lambda parsed: max(parsed["page"]))
+
+
+@pytest.mark.parametrize("make", [after, since, latest])
+async def test_a_request_that_is_lost_with_its_link_is_made_on_the_next(
+    statews_network: Network, make: Callable[..., Strategy]
+) -> None:
+    library = Library(1, 2)
+    async with serve(library), connect(sync=make()) as connection:
+        statews_network.reset()
+        await connection.wait_for(State.BACKING_OFF)
+        seen = await seen_by(connection, 5)
+        expected = [json.dumps({"page": [1, 2]})] if make is latest else [numbered(1), numbered(2)]
+        assert seen == expected
+        assert connection.phase is Phase.LIVE
+        assert len(library.asked) == 1
+
+
+@pytest.mark.parametrize("make", [after, since])
+async def test_an_answer_that_comes_by_a_later_link_is_in_time(
+    statews_network: Network, make: Callable[..., Strategy]
+) -> None:
+    library = Library(1, 2, answers_after=5)
+    async with serve(library), connect(sync=make(timeout=10, retries=0)) as connection:
+        await anyio.sleep(1)
+        async with go_missing(statews_network):
+            statews_network.slow(latency=0.1)
+            await anyio.sleep(100)
+        assert numbers(await seen_by(connection, 100)) == [1, 2]
+        assert len(library.asked) == 1

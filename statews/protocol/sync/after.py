@@ -153,6 +153,14 @@ class After(Fetching, Generic[Parsed]):
         self._tracks.expire(now)
 
     @override
+    def _prolong(self, now: float) -> None:
+        self._tracks.prolong(now)
+
+    @override
+    def _repeat(self, now: float) -> None:
+        self._tracks.repeat(now)
+
+    @override
     def _end(self) -> None:
         self._tracks.end()
 

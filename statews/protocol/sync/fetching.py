@@ -63,8 +63,16 @@ class Companion:
         if self.strategy.deadline <= now:
             self.strategy.expire(now)
 
+    @property
+    def _is_busy(self) -> bool:
+        return self._is_waiting or self.strategy.deadline < math.inf
+
+    def repeat(self, now: float) -> None:
+        if self._is_busy:
+            self.strategy.repeat(now)
+
     def end(self) -> None:
-        self._is_waiting = self._is_waiting or self.strategy.deadline < math.inf
+        self._is_waiting = self._is_busy
         self.strategy.end()
 
     def merge_into(self, outcome: Outcome) -> None:
@@ -130,6 +138,19 @@ class Fetching(Strategy):
         self._conclude(now)
 
     @override
+    def prolong(self, now: float) -> None:
+        self._prolong(now)
+        if self._companion is not None:
+            self._companion.strategy.prolong(now)
+
+    @override
+    def repeat(self, now: float) -> None:
+        self._repeat(now)
+        if self._companion is not None:
+            self._companion.repeat(now)
+        self._conclude(now)
+
+    @override
     def end(self) -> None:
         self._outcome.requests.clear()  # they were for that link
         self._end()
@@ -184,6 +205,12 @@ class Fetching(Strategy):
 
     @abstractmethod
     def _expire(self, now: float) -> None: ...
+
+    @abstractmethod
+    def _prolong(self, now: float) -> None: ...
+
+    @abstractmethod
+    def _repeat(self, now: float) -> None: ...
 
     @abstractmethod
     def _end(self) -> None: ...

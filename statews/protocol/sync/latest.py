@@ -136,6 +136,14 @@ class Latest(Strategy, Generic[Parsed]):
         """Nothing is ever due."""
 
     @override
+    def prolong(self, now: float) -> None:
+        """Nothing is ever due."""
+
+    @override
+    def repeat(self, now: float) -> None:
+        self.begin(now)
+
+    @override
     def end(self) -> None:
         self._outcome.requests.clear()  # they were for that link
 

@@ -64,9 +64,12 @@ class Questions:
 
     Answers may still come to questions that are not open any more. They are counted, lest such
     a page be taken for the answer to a newer question.
+
+    Attributes:
+        is_doubtful: some answers that are counted may never come.
     """
 
-    __slots__ = ("_late", "_open", "_outcome", "_request", "_settings")
+    __slots__ = ("_late", "_open", "_outcome", "_request", "_settings", "is_doubtful")
 
     def __init__(
         self, request: Callable[[Ask], Message], *, settings: Settings, outcome: Outcome
@@ -76,6 +79,7 @@ class Questions:
         self._outcome = outcome
         self._open: OrderedDict[Key, Question] = OrderedDict()
         self._late = 0
+        self.is_doubtful: bool = False
 
     @property
     def first_key(self) -> Key:
@@ -96,6 +100,16 @@ class Questions:
         """When the first answer is overdue."""
         return next(iter(self._open.values())).deadline if self._open else math.inf
 
+    @property
+    def keys(self) -> list[Key]:
+        """Who waits, longest first."""
+        return list(self._open)
+
+    def prolong(self, now: float) -> None:
+        """Every answer has the whole time again."""
+        for question in self._open.values():
+            question.deadline = now + self._settings.timeout
+
     def ask(self, track: Track, now: float) -> None:
         """Ask for what comes after the last number released, up to what is held."""
         self.close(track.key)
@@ -103,9 +117,16 @@ class Questions:
 
     def repeat(self, track: Track, question: Question, now: float) -> None:
         """Ask again, for what is missing now."""
-        unanswered = question.unanswered
+        self._resend(track, question, now, question.left - 1)
+
+    def ask_again(self, track: Track, now: float) -> None:
+        """`repeat`, for the request or its answer may be lost: no retry is spent on that."""
+        question = self._open[track.key]
+        self._resend(track, question, now, question.left)
+
+    def _resend(self, track: Track, question: Question, now: float, left: int) -> None:
         del self._open[track.key]
-        self._send(track, now, question.left - 1).unanswered += unanswered
+        self._send(track, now, left).unanswered += question.unanswered
 
     def _send(self, track: Track, now: float, left: int) -> Question:
         ask = Ask(key=track.key, after=track.last, before=track.held.lowest, epoch=track.epoch)
@@ -137,3 +158,4 @@ class Questions:
         """The link is lost, and every answer with it."""
         self._open.clear()
         self._late = 0
+        self.is_doubtful = False

@@ -128,6 +128,14 @@ class Since(Fetching, Generic[Parsed]):
         self._timeline.expire(now)
 
     @override
+    def _prolong(self, now: float) -> None:
+        self._timeline.prolong(now)
+
+    @override
+    def _repeat(self, now: float) -> None:
+        self._timeline.repeat(now)
+
+    @override
     def _end(self) -> None:
         self._timeline.end()
 

@@ -2,9 +2,10 @@
 
 A strategy brings one stream up to date after a reconnect. It is told of an open link, of each
 message, of the time and of a lost link; it answers with requests to send and with what goes to
-the application. Two positions are kept apart: *released* is what went to the application, whose
-inbox survives a lost link; *handled* is what the application is done with, and only that is in
-`position`, which survives the process.
+the application. What was asked by one link of a session may be answered by the next. Two
+positions are kept apart: *released* is what went to the application, whose inbox survives a lost
+link; *handled* is what the application is done with, and only that is in `position`, which
+survives the process.
 """
 
 from __future__ import annotations
@@ -204,6 +205,14 @@ class Strategy(ABC):
     @abstractmethod
     def expire(self, now: float) -> None:
         """The time is `now`: give up waiting for what is overdue, or ask again."""
+
+    @abstractmethod
+    def prolong(self, now: float) -> None:
+        """Until now no answer could come in: one that is awaited has its whole time again."""
+
+    @abstractmethod
+    def repeat(self, now: float) -> None:
+        """The last requests may not have arrived: ask again for what is still awaited."""
 
     @abstractmethod
     def end(self) -> None:

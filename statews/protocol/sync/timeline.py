@@ -99,6 +99,7 @@ class Timeline:
     __slots__ = (
         "_fetch",
         "_has_pages",
+        "_is_doubtful",
         "_late",
         "_newest",
         "_outcome",
@@ -132,6 +133,7 @@ class Timeline:
         self._seen = Recent(max(settings.hold, FEWEST_IDS))
         self._fetch: Fetch | Replay | None = None
         self._late = 0  # answers that may still come, to requests nobody waits for any more
+        self._is_doubtful = False  # some answers that are counted may never come
         self._reach = -math.inf  # what comes as an answer, late or not, has no lower stamp
 
     @property
@@ -163,10 +165,25 @@ class Timeline:
             self._fetch = Fetch()
         self._ask(self._fetch, cursor, now)
 
+    def prolong(self, now: float) -> None:
+        """Wait for the whole timeout again."""
+        if self._fetch is not None:
+            self._fetch.deadline = now + self._settings.timeout
+
+    def repeat(self, now: float) -> None:
+        """Ask again for what is awaited; the request before may not have arrived, or may."""
+        fetch = self._fetch
+        if isinstance(fetch, Fetch):
+            self._is_doubtful = True
+            self._ask_again(fetch, now)
+        elif fetch is not None:
+            self.begin(now)
+
     def end(self) -> None:
         """Let go what is held, and the fetch."""
         self._fetch = None
         self._late = 0
+        self._is_doubtful = False
 
     def expire(self, now: float) -> None:
         """Ask again, or give up; a replay is complete."""
@@ -178,8 +195,7 @@ class Timeline:
             self._give_up(fetch, SILENT)
         else:
             fetch.left -= 1
-            fetch.deadline = now + self._settings.timeout
-            fetch.unanswered += self._outcome.ask(self._request, fetch.cursor)
+            self._ask_again(fetch, now)
 
     def admit(self, item: Item, now: float) -> None:
         """Take in an ordinary message."""
@@ -207,6 +223,8 @@ class Timeline:
             self._give_up(fetch, page.reason)
         elif self._late > 0 and (fetch.is_again or not self._has_moved(fetch, page.items)):
             self._late -= 1  # most likely the answer to an older request
+            if self._is_doubtful:  # which may have had none, and then this was the one awaited
+                self._ask_again(fetch, now)
         else:
             fetch.answered()
             self._take_answer(fetch, page, now)
@@ -228,6 +246,10 @@ class Timeline:
         fetch.deadline = now + self._settings.timeout
         fetch.left = self._settings.retries
         fetch.unanswered = int(self._outcome.ask(self._request, cursor))
+
+    def _ask_again(self, fetch: Fetch, now: float) -> None:
+        fetch.deadline = now + self._settings.timeout
+        fetch.unanswered += self._outcome.ask(self._request, fetch.cursor)
 
     def _hold(self, fetch: Fetch, item: Item) -> None:
         if fetch.held is not None:

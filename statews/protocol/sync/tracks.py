@@ -80,6 +80,16 @@ class Tracks:
         for track in self._tracks.values():
             self._questions.ask(track, now)
 
+    def prolong(self, now: float) -> None:
+        """Give every answer the whole time again."""
+        self._questions.prolong(now)
+
+    def repeat(self, now: float) -> None:
+        """Ask again what is open; the requests before may not have arrived, or may."""
+        for key in self._questions.keys:
+            self._questions.is_doubtful = True
+            self._questions.ask_again(self._tracks[key], now)
+
     def end(self) -> None:
         """Let go what is held, and every question."""
         self._questions.clear()
@@ -129,6 +139,8 @@ class Tracks:
             self._take_items(track, page, now)
             if self._tracks.get(key) is track:  # else its own page has pushed it out
                 self._turn(track, question, page, now, is_new=is_new)
+        elif self._questions.is_doubtful:  # the late one may never come: this was the one awaited
+            self._questions.ask_again(track, now)
 
     def _track_of(self, item: Item) -> Track:
         track = self._tracks.get(item.key)
