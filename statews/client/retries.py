@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Final
 
 from anyio import current_time
@@ -11,7 +12,7 @@ from typing_extensions import assert_never
 from ..errors import ConnectionFailed, HookError
 from ..protocol import verdict
 from ..protocol.backoff import delay
-from .settings import Attempt
+from .settings import Attempt, call
 
 if TYPE_CHECKING:
     from ..lifecycle import Event, Phase
@@ -76,12 +77,20 @@ class Retries:
             has_refreshed=self._refresh,
             unix_time=time.time(),
         )
+        try:
+            decision = _as_verdict(call("decide", self._settings.decide, failure))
+            return self._carry_out(decision, failure)
+        except HookError as failed:
+            self._remember(failed)
+            return "refused"
+
+    def _carry_out(self, decision: verdict.Verdict, failure: verdict.Failure) -> Event:
         at_least, spread = 0.0, None
-        match decision := self._decide(failure):
+        match decision:
             case verdict.Fail():
                 return "refused"
             case verdict.End():
-                return "refused" if uptime is None else "ended"
+                return "refused" if failure.uptime is None else "ended"
             case verdict.RetryNow():
                 spread = 0.0
             case verdict.Refresh():
@@ -95,21 +104,12 @@ class Retries:
                 assert_never(decision)
         self.retry_at = current_time() + delay(
             self._settings.dialing.policy.backoff,
-            attempts + 1,
-            self._settings.random(),
+            failure.attempt + 1,
+            _as_draw(call("random", self._settings.random)),
             at_least=at_least,
             spread=spread,
         )
         return "lost"
-
-    def _decide(self, failure: verdict.Failure) -> verdict.Verdict:
-        try:
-            return self._settings.decide(failure)
-        except Exception as error:  # noqa: BLE001 - yours may raise anything; it is told as it is
-            failed = HookError(f"decide failed with {type(error).__name__}: {error}")
-            failed.__cause__ = error
-            self._remember(failed)
-            return verdict.Fail()
 
     def _remember(self, error: Exception) -> None:
         """Keep an error, but not the frames it went through: they hold the lost link."""
@@ -126,3 +126,17 @@ class Retries:
         return ConnectionFailed(
             self._history, f"gave up after {count} that failed, the last one: {self.last_error}"
         )
+
+
+def _as_verdict(given: object) -> verdict.Verdict:
+    if isinstance(given, verdict.Verdict):
+        return given
+    if iscoroutine(given):
+        given.close()
+    raise HookError(f"decide must give a verdict such as Retry(), got {given!r:.200}")
+
+
+def _as_draw(given: object) -> float:
+    if isinstance(given, (int, float)) and 0 <= given <= 1:
+        return given
+    raise HookError(f"random must give a number from [0, 1), got {given!r:.200}")

@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..errors import HookError, UsageError
 from ..policy import AtLimit, Delivery
+from ..protocol.handshake import check_headers
 from ..transport.dial import Dialing, Target, check_target
 from ..transport.link import Link
 
@@ -144,15 +145,34 @@ class Settings:
         headers = self.headers
         if not isinstance(headers, Mapping):
             headers = await provide("the headers' provider", headers, attempt)
+            check_headers(headers)
         return replace(target, headers={**headers, **target.headers})
 
 
 def _as_target(value: object) -> Target:
-    if isinstance(value, Target):
-        return value
-    if isinstance(value, str):
-        return Target(value)
-    raise UsageError(f"expected a URL or a Target, got {type(value).__name__}")
+    url: object = value.url if isinstance(value, Target) else value
+    if not isinstance(url, str):
+        raise UsageError(f"expected a URL or a Target of one, got {type(url).__name__}")
+    target = value if isinstance(value, Target) else Target(url)
+    check_headers(target.headers)
+    return target
+
+
+def call(
+    what: str,
+    function: Callable[Arguments, Result],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Result:
+    """The result of a function of the user's.
+
+    Raises:
+        HookError: it raised; the exception is the cause.
+    """
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        raise HookError(f"{what} failed with {type(error).__name__}: {error}") from error
 
 
 async def provide(

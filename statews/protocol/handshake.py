@@ -36,6 +36,7 @@ __all__ = [
     "Refusal",
     "ServerHandshake",
     "Side",
+    "check_headers",
     "parse_url",
     "read_response",
 ]
@@ -213,6 +214,15 @@ class ClientHandshake:
             headers={k: v for k, v in lower_headers(response).items() if k not in NEGOTIATION},
             path=self._request.path,
         )
+
+
+def check_headers(headers: object) -> None:
+    """Raise `UsageError` for what cannot go into a request of ours; it holds no values."""
+    if not isinstance(headers, Mapping):
+        kind = type(headers).__name__
+        raise UsageError(f"expected headers to be a mapping of names to values, got {kind}")
+    for name, value in cast("Mapping[object, object]", headers).items():
+        _check_header(name, value)
 
 
 def _add_headers(request: Request, headers: Mapping[str, str]) -> None:

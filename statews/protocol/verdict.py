@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -80,6 +81,11 @@ class Retry:
     at_least: float = 0.0
     spread: float | None = None
 
+    def __post_init__(self) -> None:
+        _check_seconds(self, "at_least", self.at_least, -math.inf, "a number of seconds")
+        if self.spread is not None:
+            _check_seconds(self, "spread", self.spread, 0, "0 seconds or more, or None")
+
 
 @dataclass(frozen=True, slots=True)
 class RetryNow:
@@ -101,6 +107,9 @@ class NextEndpoint:
 
     at_least: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check_seconds(self, "at_least", self.at_least, -math.inf, "a number of seconds")
+
 
 @dataclass(frozen=True, slots=True)
 class Fail:
@@ -110,6 +119,12 @@ class Fail:
 @dataclass(frozen=True, slots=True)
 class End:
     """Stop, in `closed`: the peer ended the connection by intent."""
+
+
+def _check_seconds(verdict: object, name: str, value: object, least: float, right: str) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= least
+    if not is_number:  # nor is NaN
+        raise UsageError(f"{type(verdict).__name__}.{name} must be {right}, got {value!r}")
 
 
 Verdict = Retry | RetryNow | Refresh | NextEndpoint | Fail | End

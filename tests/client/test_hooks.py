@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from statews import (
 )
 
 from .world import (
+    URL,
     World,
     accept,
     connect,
@@ -235,3 +237,34 @@ async def test_what_waits_for_what_somebody_else_cancels_has_failed(
         assert "waited for what somebody else has cancelled" in str(error)
         await connection.wait_for(State.OPEN)
         assert calls[what] == when + 2
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (None, "expected headers to be a mapping of names to values, got NoneType"),
+        (["a"], "expected headers to be a mapping of names to values, got list"),
+        ({"x": 5}, "the header x must be text of printable ASCII characters"),
+        ({5: "x"}, "expected the name of a header, got 5"),
+        ({"x": "a\r\nb: c"}, "the header x must be text of printable ASCII characters"),
+    ],
+)
+@pytest.mark.parametrize("place", ["headers", "target"])
+async def test_headers_of_a_provider_are_looked_at(place: str, given: object, why: str) -> None:
+    async def provide(_: statews.Attempt) -> object:
+        return given if place == "headers" else statews.Target(URL, given)  # type: ignore[arg-type]
+
+    connection = connect(provide) if place == "target" else connect(headers=provide)
+    with pytest.raises(statews.ConnectionFailed, match=re.escape(why)) as caught:
+        await connection.__aenter__()
+    assert [type(error) for error in caught.value.history] == [statews.UsageError]
+
+
+@pytest.mark.parametrize("given", [5, None, b"ws://x", statews.Target(5)])  # type: ignore[arg-type]
+async def test_the_target_of_a_provider_is_looked_at(given: object) -> None:
+    async def provide(_: statews.Attempt) -> object:
+        return given
+
+    with pytest.raises(statews.ConnectionFailed, match="expected a URL or a Target") as caught:
+        await connect(provide).__aenter__()
+    assert [type(error) for error in caught.value.history] == [statews.UsageError]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import re
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from itertools import pairwise
@@ -17,6 +19,7 @@ from statews import (
     Policy,
     State,
 )
+from statews.protocol.verdict import Decide
 
 from .world import (
     URL,
@@ -234,4 +237,57 @@ async def test_a_decision_that_raises_fails_the_connection_with_its_error(world:
         statews.ConnectionFailed, match="decide failed with ZeroDivisionError"
     ) as caught:
         await connect(decide=decide).__aenter__()
+    assert isinstance(caught.value.history[-1].__cause__, ZeroDivisionError)
+
+
+async def later(_: statews.Failure) -> statews.Verdict:
+    return statews.Retry()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("decide", "why"),
+    [
+        (lambda _: None, "decide must give a verdict such as Retry(), got None"),
+        (lambda _: statews.Retry, "decide must give a verdict such as Retry(), got <class"),
+        (later, "decide must give a verdict such as Retry(), got <coroutine object later"),
+        (lambda _: statews.Retry(at_least="5"), "decide failed with UsageError: Retry.at_least"),  # type: ignore[arg-type]
+    ],
+)
+async def test_a_decision_that_is_none_fails_the_connection(
+    world: World, decide: Decide, why: str
+) -> None:
+    world.scripts = [refuse]
+    with pytest.raises(statews.ConnectionFailed, match=re.escape(why)) as caught:
+        await connect(decide=decide).__aenter__()
+    gc.collect()
+    assert [type(error) for error in caught.value.history] == [
+        statews.DialError,
+        statews.HookError,
+    ]
+
+
+async def test_a_decision_on_a_lost_link_that_is_none_fails_the_connection(world: World) -> None:
+    async with connect(decide=lambda _: None) as connection:
+        world.wires[-1].cut()
+        await connection.wait_for(State.FAILED)
+        assert isinstance(connection.snapshot().last_error, statews.HookError)
+
+
+@pytest.mark.parametrize("draw", ["0.5", None, -0.1, 1.1, float("nan"), 1j])
+async def test_what_random_gives_is_looked_at(world: World, draw: object) -> None:
+    world.scripts = [refuse]
+    why = f"random must give a number from [0, 1), got {draw!r}"
+    with pytest.raises(statews.ConnectionFailed, match=re.escape(why)) as caught:
+        await connect(random=lambda: draw).__aenter__()
+    assert isinstance(caught.value.history[-1], statews.HookError)
+
+
+async def test_a_random_that_raises_fails_the_connection_with_its_error(world: World) -> None:
+    def random() -> float:
+        raise ZeroDivisionError("mine")
+
+    world.scripts = [refuse]
+    with pytest.raises(statews.ConnectionFailed, match="random failed with Zero") as caught:
+        await connect(random=random).__aenter__()
     assert isinstance(caught.value.history[-1].__cause__, ZeroDivisionError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -275,3 +277,23 @@ def test_a_failure_names_the_facts_of_its_error() -> None:
     closed = Failure(error=LinkClosed(4000, "why"), phase=Phase.LIVE)
     assert (closed.close_code, closed.close_reason) == (4000, "why")
     assert (closed.status, closed.headers) == (None, {})
+
+
+@pytest.mark.parametrize("kind", [Retry, NextEndpoint])
+@pytest.mark.parametrize("seconds", ["5", None, float("nan"), True, 1j])
+def test_a_hint_is_a_number_of_seconds(kind: type[Retry | NextEndpoint], seconds: object) -> None:
+    name = f"{kind.__name__}.at_least must be a number of seconds, got"
+    with pytest.raises(UsageError, match=re.escape(f"{name} {seconds!r}")):
+        kind(at_least=seconds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", ["5", float("nan"), True, -0.1])
+def test_a_spread_is_a_number_of_seconds_that_is_not_negative(seconds: object) -> None:
+    name = "Retry.spread must be 0 seconds or more, or None, got"
+    with pytest.raises(UsageError, match=re.escape(f"{name} {seconds!r}")):
+        Retry(spread=seconds)  # type: ignore[arg-type]
+
+
+def test_a_hint_may_be_past_and_either_may_be_without_end() -> None:
+    assert Retry(at_least=-1, spread=math.inf).at_least == -1
+    assert NextEndpoint(at_least=math.inf).at_least == math.inf
