@@ -176,7 +176,8 @@ class Limits:
             with 1009.
         header_bytes: the longest HTTP head taken in during the opening handshake.
         inbox_bytes: how much is read ahead of the application, across links; then TCP holds the
-            peer back. What comes in one read with an upgrade is kept in any case.
+            peer back, its pings are not answered, and after a second a warning is logged, once for
+            each link. What comes in one read with an upgrade is kept in any case.
         outgoing_bytes: how much may wait for the transport before `send` waits.
         redirects: how many of them one attempt follows.
     """

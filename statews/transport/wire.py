@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import FrameError, LinkClosed, LinkDropped, PeerSilent, StatewsError
 from ..protocol.frames import CloseCode, Opcode, parse_close
+from ..protocol.handshake import Side
 from ..protocol.liveness import Liveness, Verdict
 from .eventloop import awake_time, loop_clock
 from .stream import CHUNK, LONG_CHUNK
@@ -31,6 +33,12 @@ NONCE_BYTES: Final = 4  # of a ping: what no stranger's pong has
 PING_BYTES: Final = 12  # with the position behind it
 READ: Final = 8  # frames, about, that take as long as a read
 ATTENDED: Final = 0.1  # seconds for which the owner leaves reading to a caller that has just read
+UNREAD: Final = 1.0  # seconds without reading that an application is not told of
+
+LOGGERS: Final = {
+    Side.CLIENT: logging.getLogger("statews.client"),
+    Side.SERVER: logging.getLogger("statews.listen"),
+}
 
 
 class Wire(Writing):
@@ -54,6 +62,7 @@ class Wire(Writing):
         "_ping",
         "_side",
         "_sort",
+        "_unread_since",
         "_work",
         "clock",
         "headers",
@@ -79,6 +88,7 @@ class Wire(Writing):
         self._work = 0  # what was done since others had a turn: frames, and reads
         self._inbox_bytes = 0  # taken in since the inbox was last empty
         self._inbox_limit = policy.limits.inbox_bytes
+        self._unread_since = math.inf  # nothing is read for want of room; -inf: that was told
         self._attended_until = -math.inf
         if opened.rest:
             self._take(opened.rest)
@@ -282,7 +292,7 @@ class Wire(Writing):
 
     def _beat(self) -> float:
         """Do what the heartbeat asks for now, and return when to look again."""
-        now, reading = self.clock(), self._has_room
+        now, reading = self.clock(), self._has_room or self._find_room()
         match self._liveness.judge(now, awake_time(), reading=reading):
             case Verdict.DEAD if self._stream.is_readable():
                 self._liveness.heard(now)  # its answer is here, and only not read yet
@@ -296,7 +306,34 @@ class Wire(Writing):
             case Verdict.DEAD | Verdict.WAIT:
                 pass
         look = self._liveness.next_look(now, reading=reading)
+        if not reading:
+            look = min(look, self._tell_unread(now))
+        elif self._unread_since > -math.inf:
+            self._unread_since = math.inf
         return look if self.traffic is None else min(look, self.traffic.tick(now))
+
+    def _find_room(self) -> bool:
+        """Whether the application has taken everything since something last came in."""
+        if self.inbox:
+            return False
+        self._inbox_bytes = 0
+        return True
+
+    def _tell_unread(self, now: float) -> float:
+        """Tell the application, once, that it leaves no room to read on; when to look again."""
+        self._unread_since = min(self._unread_since, now)
+        told_at = self._unread_since + UNREAD
+        if now < told_at:
+            return told_at
+        if self._unread_since > -math.inf:
+            self._unread_since = -math.inf
+            LOGGERS[self._side].warning(
+                "nothing more is read from %s, and no ping answered, "
+                "until the application receives: %d bytes wait",
+                self.path.partition("?")[0],
+                self._inbox_bytes,
+            )
+        return math.inf
 
     def _is_taking(self, now: float) -> bool:
         """Whether the peer's system takes in what was sent before the ping."""

@@ -199,6 +199,93 @@ async def test_a_consumer_that_does_not_read_loses_nothing_and_is_not_disconnect
         assert await connection.receive() == "still here"
 
 
+async def flood(link: Link) -> None:
+    """Send a message per second, twice as much as fits into `SMALL`, and echo after that."""
+    for number in range(8):
+        await link.send(f"{number:>1024}")
+        await anyio.sleep(1)
+    async for message in link:
+        await link.send(message)
+
+
+SMALL = Limits(inbox_bytes=4096)
+
+
+async def test_who_does_not_receive_is_told_once_that_nothing_is_read(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.scripts = [accept(flood)]
+    async with connect(policy=steady(limits=SMALL)) as connection:
+        await anyio.sleep(3.5)
+        assert caplog.messages == []
+        await anyio.sleep(2)
+        (told,) = caplog.records
+        assert (told.name, told.levelname) == ("statews.client", "WARNING")
+        waiting = 1024 + 3 * (4 + 1024)  # the first came with the upgrade
+        assert told.getMessage() == (
+            "nothing more is read from /feed, and no ping answered, "
+            f"until the application receives: {waiting} bytes wait"
+        )
+        for _ in range(8):
+            await connection.receive()
+        await connection.send("x" * 5000)
+        await anyio.sleep(10)
+        assert await connection.receive() == "x" * 5000
+        assert len(caplog.records) == 1
+        world.wires[-1].cut()
+        await connection.wait_for(State.BACKING_OFF)
+        caplog.clear()
+        await connection.wait_for(State.OPEN)
+        await anyio.sleep(10)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_a_handler_that_does_not_receive_is_told_as_well(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def busy(_: Link) -> None:
+        await anyio.sleep(5)
+
+    world.scripts = [accept(busy, inbox_bytes=4096)]
+    async with connect() as connection:
+        await connection.send("x" * 10_000)
+        await anyio.sleep(4)
+    assert [record.name for record in caplog.records] == ["statews.listen"]
+
+
+async def test_who_receives_in_time_is_told_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def send_long(link: Link) -> None:
+        for _ in range(10):
+            await link.send("x" * 10_000)
+            await anyio.sleep(0.9)
+
+    world.scripts = [accept(send_long)]
+    async with connect(policy=steady(limits=SMALL)) as connection:
+        for _ in range(10):
+            await anyio.sleep(0.9)
+            await connection.receive()
+        assert caplog.records == []
+
+
+async def test_pings_are_answered_while_the_only_message_is_seen_to(world: World) -> None:
+    round_trips: list[float | None] = []
+
+    async def ask(link: Link) -> None:
+        await link.send("x" * 10_000)
+        await anyio.sleep(5)
+        link.ping()
+        await anyio.sleep(5)
+        round_trips.append(link.round_trip)
+
+    world.scripts = [accept(ask)]
+    async with connect(policy=steady(limits=SMALL)) as connection:
+        await connection.receive()
+        await anyio.sleep(20)
+        assert round_trips == [0]
+
+
 async def test_pings_are_answered_while_nobody_receives(world: World) -> None:
     round_trips = []
 
