@@ -8,6 +8,7 @@ import anyio
 
 from ..errors import ConnectionClosed, StatewsError, UsageError
 from ..lifecycle import Phase, State
+from ..protocol.codes import check_close
 from ..protocol.entry import Entry
 from ..protocol.frames import CloseCode
 from ..protocol.outbox import DIRECT
@@ -312,9 +313,13 @@ class Connection:
 
         Args:
             code: the close code for the peer (RFC 6455 section 7.4).
-            reason: at most 123 bytes are sent.
+            reason: at most 123 bytes.
+
+        Raises:
+            UsageError: a code or reason that cannot be sent. Nothing is closed.
 
         Cancellation: the connection is closed all the same.
         """
+        check_close(code, reason)
         self._driver.close(code, reason)
         await self.wait_for(State.CLOSED)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from ..errors import FrameError
+from ..errors import FrameError, UsageError
 
-__all__ = ["MAY_BE_SENT", "CloseCode", "Opcode", "broke_protocol", "parse_close"]
+__all__ = ["MAY_BE_SENT", "CloseCode", "Opcode", "broke_protocol", "check_close", "parse_close"]
 
 
 class Opcode(IntEnum):
@@ -52,6 +52,23 @@ class CloseCode(IntEnum):
 # The registered codes but 1005, 1006 and 1015, which only name what happened (section 7.4.1),
 # and those left to libraries and applications (section 7.4.2).
 MAY_BE_SENT: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
+
+
+LONGEST_REASON: Final = 123  # bytes: a control frame has 125, two for the code (section 5.5)
+
+
+def check_close(code: object, reason: object) -> None:
+    """Raise `UsageError` for what no close frame of ours may hold (section 7.4)."""
+    if not isinstance(code, int) or code not in MAY_BE_SENT:
+        text = "a close code is 1000 to 1003, 1007 to 1014 or 3000 to 4999"
+        raise UsageError(f"{text}, got {code!r:.200}")
+    try:
+        is_fit = isinstance(reason, str) and len(reason.encode()) <= LONGEST_REASON
+    except UnicodeEncodeError:
+        is_fit = False
+    if not is_fit:
+        text = f"a close reason is text of at most {LONGEST_REASON} bytes"
+        raise UsageError(f"{text}, got {reason!r:.200}")
 
 
 def broke_protocol(message: str) -> FrameError:

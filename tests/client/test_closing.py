@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections.abc import Callable
 
@@ -122,6 +123,41 @@ async def test_close_while_another_task_receives_is_a_whole_closing_handshake(
         assert current_time() - 5 < 0.1
     assert codes == [1000]
     assert not world.wires[-1].client.is_aborted
+
+
+CODE = "a close code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, got "
+REASON = "a close reason is text of at most 123 bytes, got "
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "why"),
+    [
+        *((code, "", CODE + repr(code)) for code in (99, 1004, 1005, 1006, 1015, 2999, 5000)),
+        ("1000", "", CODE + "'1000'"),
+        (1000.0, "", CODE + "1000.0"),
+        ([], "", CODE + "[]"),
+        (1000, None, REASON + "None"),
+        (1000, b"x", REASON + "b'x'"),
+        (4000, "\ud800", REASON + "'\\ud800'"),
+        (4000, 62 * "é", REASON),
+    ],
+)
+async def test_a_close_that_cannot_be_told_is_refused_and_changes_nothing(
+    world: World, code: object, reason: object, why: str
+) -> None:
+    codes: list[int] = []
+    world.scripts = [accept(tell(codes))]
+    connection = connect()
+    for state in (State.IDLE, State.OPEN, State.CLOSED):
+        with pytest.raises(statews.UsageError, match=re.escape(why)):
+            await connection.close(code, reason)  # type: ignore[arg-type]
+        assert connection.state is state
+        if state is State.IDLE:
+            await connection.__aenter__()
+        elif state is State.OPEN:
+            await connection.close(4000, 61 * "é" + "!")
+    assert codes == [4000]
+    await connection.__aexit__(None, None, None)
 
 
 async def test_of_two_closes_at_once_the_first_is_told(world: World) -> None:
