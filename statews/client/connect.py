@@ -66,6 +66,7 @@ def connect(
             On its links the `on_open` hooks do not run, for the session keeps what they would
             restore, and `sync` fetches only what the session has lost.
         sync: brings streams of messages up to date on each new link: `Latest`, `Since`, `After`.
+            Each is for one connection at a time, and goes on with the next where it was.
         store: keeps the outbox and the positions of `sync` beyond this process; it calls for
             `Delivery.AT_LEAST_ONCE`.
         ssl: for `wss://`; None: the system's roots, and the host name checked.

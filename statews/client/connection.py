@@ -15,7 +15,7 @@ from ..protocol.outbox import DIRECT
 from ..transport.dial import Target, redact
 from .driver import Driver
 from .events import Events
-from .holding import let_go, restore
+from .holding import let_go, take_hold
 from .receipts import Receipt
 from .settings import Settings
 
@@ -61,10 +61,11 @@ class Connection:
         Raises:
             ConnectionFailed: the policy gave up; the attempts are in its `history`.
             StoreError: the store cannot be opened, and `OnStoreError.RAISE` says what then.
+            UsageError: it was entered before, or another connection has one of its strategies.
         """
         if self.state is not State.IDLE:
             raise UsageError("a connection is entered once; make a new one with connect()")
-        await restore(self._settings, self._sender, self._driver.session)
+        await take_hold(self._settings, self._sender, self._driver.session)
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         try:
@@ -90,7 +91,7 @@ class Connection:
         """
         is_over = exc is None and not self._settings.has_fixed_order
         self._driver.close(CloseCode.NORMAL if is_over else CloseCode.GOING_AWAY, "")
-        await let_go(self._sender, self._group, exc)
+        await let_go(self._settings, self._sender, self._group, exc)
 
     # Messages.
 

@@ -1,4 +1,4 @@
-"""What a connection holds from entering to leaving: its store, and the tasks that run for it."""
+"""What a connection holds from entering to leaving: its strategies, its store and its tasks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,34 @@ if TYPE_CHECKING:
     from .session import Session
     from .settings import Settings
 
-__all__ = ["let_go", "restore"]
+__all__ = ["let_go", "take_hold"]
 
 
-async def restore(settings: Settings, sender: Sender, session: Session | None) -> None:
-    """Go on from what an earlier process stored."""
+async def take_hold(settings: Settings, sender: Sender, session: Session | None) -> None:
+    """Have the strategies alone, and go on from what an earlier process stored.
+
+    Raises:
+        StoreError: the store cannot be opened.
+        UsageError: another connection has one of them, or what is stored does not fit.
+    """
+    for part in settings.all_strategies:
+        if part.is_in_use:
+            text = f"the strategy {part.name!r} is in use by another connection"
+            raise UsageError(f"{text}; give each connection one of its own")
+    _mark(settings, is_in_use=True)
+    try:
+        await _restore(settings, sender, session)
+    except BaseException:
+        _mark(settings, is_in_use=False)
+        raise
+
+
+def _mark(settings: Settings, *, is_in_use: bool) -> None:
+    for part in settings.all_strategies:
+        part.is_in_use = is_in_use
+
+
+async def _restore(settings: Settings, sender: Sender, session: Session | None) -> None:
     if settings.store is None:
         return
     keeper = Keeper(settings.store, settings.strategies, session, settings.outbox.on_store_error)
@@ -37,8 +60,10 @@ async def restore(settings: Settings, sender: Sender, session: Session | None) -
         sender.intake.feed.is_careful = session is not None
 
 
-async def let_go(sender: Sender, group: TaskGroup, exc: BaseException | None) -> None:
-    """Wait for the tasks of `group`, then store what is not yet, and release the store.
+async def let_go(
+    settings: Settings, sender: Sender, group: TaskGroup, exc: BaseException | None
+) -> None:
+    """Wait for the tasks of `group`, then store what is not yet, and release everything.
 
     What nobody foresaw in one of the tasks leaves as it is, in no group, in place of `exc`.
     """
@@ -50,9 +75,12 @@ async def let_go(sender: Sender, group: TaskGroup, exc: BaseException | None) ->
         if failure is None:
             raise
     finally:
-        if sender.keeper is not None:
-            with CancelScope(shield=True):  # the disk's own pace; nothing else is waited for
-                await sender.keeper.close()
+        try:
+            if sender.keeper is not None:
+                with CancelScope(shield=True):  # the disk's own pace; nothing else is waited for
+                    await sender.keeper.close()
+        finally:
+            _mark(settings, is_in_use=False)
     if failure is not None:
         context = failure.__context__
         try:

@@ -96,6 +96,8 @@ class Settings:
             raise UsageError(
                 f"the strategies of a connection need names of their own, got {names}"
             )
+        if len({id(part) for part in self.all_strategies}) < len(self.all_strategies):
+            raise UsageError("a strategy cannot be in two places; make one for each")
         if self.session is not None and self.outbox.acknowledged is not None:
             raise UsageError("a session has acknowledgements of its own: leave Acknowledged out")
         if self.has_fixed_order and (
@@ -114,6 +116,11 @@ class Settings:
     def outbox(self) -> Outbox:
         """What is kept of the messages that are sent."""
         return self.dialing.policy.outbox
+
+    @property
+    def all_strategies(self) -> Sequence[Strategy]:
+        """The strategies, and those that they fall back on."""
+        return [part for strategy in self.strategies for part in strategy.parts]
 
     @property
     def has_fixed_order(self) -> bool:

@@ -109,6 +109,11 @@ class Fetching(Strategy):
 
     @property
     @override
+    def parts(self) -> tuple[Strategy, ...]:
+        return (self,) if self._fallback is None else (self, *self._fallback.parts)
+
+    @property
+    @override
     def deadline(self) -> float:
         if self._companion is None:
             return self._due()

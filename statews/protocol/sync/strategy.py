@@ -167,18 +167,27 @@ class Strategy(ABC):
     raises; what a callable of yours raises is noted in `problems`, and the message concerned is
     not this stream's.
 
+    One connection drives it at a time. With the next one it goes on where it was.
+
     Attributes:
         name: of the stream, for gaps, positions and logs.
+        is_in_use: whether a connection drives it.
     """
 
-    __slots__ = ("_outcome", "name")
+    __slots__ = ("_outcome", "is_in_use", "name")
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None and not _is_name(name):
             kind = type(self).__name__
             raise UsageError(f"{kind}.name must be a text, or None for the default, got {name!r}")
         self.name: str = type(self).__name__.lower() if name is None else name
+        self.is_in_use: bool = False
         self._outcome = Outcome()
+
+    @property
+    def parts(self) -> tuple[Strategy, ...]:
+        """Itself, and all that it drives in its turn."""
+        return (self,)
 
     @property
     def problems(self) -> list[str]:
