@@ -278,6 +278,9 @@ class Acknowledged:
 class Outbox:
     """What is kept of the messages that are sent, and for how long.
 
+    Where the peer closes a link with 1009, the longest message that this link was given and that
+    is not acknowledged is dropped: it would end each link, and hold up those behind it.
+
     Attributes:
         messages: the most messages it holds, waiting and unacknowledged together.
         size_bytes: their payloads together; one message always has room in an empty outbox.

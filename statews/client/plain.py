@@ -11,26 +11,32 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import current_time
 
-from ..errors import StatewsError
+from ..errors import LinkClosed, StatewsError
+from ..protocol.codes import CloseCode
+from ..protocol.entry import Entry
 from ..protocol.fence import Fence
 from ..protocol.outbox import DIRECT
 
 if TYPE_CHECKING:
     from ..policy import Outbox
-    from ..protocol.entry import Entry
     from ..protocol.outbox import Queue
     from ..transport.link import Link
     from .sender import Sender
 
-__all__ = ["Plain"]
+__all__ = ["Plain", "was_too_big"]
 
 QUARTER: Final = 0.25  # of the limits; what goes beyond it is fenced off at once
+
+
+def was_too_big(ending: StatewsError | None) -> bool:
+    """Whether the peer ended a link since it would not take a message."""
+    return isinstance(ending, LinkClosed) and ending.code == CloseCode.TOO_BIG
 
 
 class Plain:
     """The sending half of a connection on one plain link. It is the `Traffic` of it."""
 
-    __slots__ = ("_fence", "_link", "_queue", "_sender", "_settings")
+    __slots__ = ("_fence", "_link", "_longest", "_queue", "_sender", "_settings")
 
     def __init__(self, sender: Sender, link: Link, settings: Outbox) -> None:
         self._sender = sender
@@ -38,6 +44,7 @@ class Plain:
         self._settings = settings
         self._queue: Queue = sender.queue
         self._fence = Fence(settings.fence_after)
+        self._longest = 0  # bytes, of what the connection itself had to say
 
     @property
     def link(self) -> Link:
@@ -62,6 +69,12 @@ class Plain:
     def write(self, request: str | bytes) -> None:
         """Send what the connection itself has to say."""
         self._link.write(request)
+        self._longest = max(self._longest, Entry(request).size)
+
+    def lost(self) -> None:
+        """The link is gone: what it is gone for is not to end the next one as well."""
+        if was_too_big(self._link.ending):
+            self._queue.refuse_longest(longer_than=self._longest)
 
     def refill(self) -> bool:
         """See `Traffic`."""

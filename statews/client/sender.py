@@ -318,6 +318,8 @@ class Sender:
 
     def lost(self) -> None:
         """The link is gone."""
+        if self._spoken is not None:
+            self._spoken.lost()
         self._spoken = self.way = self.direct = None
         if self._session is not None and self._session.is_alive:
             self._session.lost()

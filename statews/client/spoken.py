@@ -12,6 +12,7 @@ from ..protocol.session import Result
 from ..protocol.session.peer import Deliver
 from ..protocol.sync import Gap
 from ..transport.conversation import Conversation
+from .plain import was_too_big
 from .session import STREAM, Gone
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ class Spoken:
         """
         self._conversation.write_volatile(request)
         self._conversation.hurry()
+
+    def lost(self) -> None:
+        """See `Plain.lost`."""
+        if was_too_big(self.link.ending):
+            self._session.peer.refuse_longest()
 
     def refill(self) -> None:
         """Write what waits, as far as there is room."""

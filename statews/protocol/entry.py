@@ -9,6 +9,7 @@ from enum import Enum
 from typing import ClassVar, Final, Protocol
 
 from ..errors import UsageError
+from .codes import CloseCode
 from .plain import Message, as_bytes
 
 __all__ = [
@@ -39,7 +40,7 @@ class ReceiptState(str, Enum):
     EXPIRED = "expired"
     """Its time to live was over before it was written."""
     DROPPED = "dropped"
-    """It was never written, for the reason given."""
+    """It was never written, or the peer would not take it, for the reason given."""
     IN_DOUBT = "in-doubt"
     """It was written, and nobody can say whether the peer has it."""
 
@@ -60,7 +61,7 @@ IN_DOUBT: Final = ReceiptState.IN_DOUBT
 
 MOVES: Final[dict[ReceiptState, frozenset[ReceiptState]]] = {
     QUEUED: frozenset({WRITTEN, ACKNOWLEDGED, EXPIRED, DROPPED, IN_DOUBT}),
-    WRITTEN: frozenset({QUEUED, ACKNOWLEDGED, IN_DOUBT}),
+    WRITTEN: frozenset({QUEUED, ACKNOWLEDGED, DROPPED, IN_DOUBT}),
     ACKNOWLEDGED: frozenset(),
     EXPIRED: frozenset(),
     DROPPED: frozenset(),
@@ -90,6 +91,9 @@ class Terms:
 
 
 PLAIN: Final = Terms()
+
+
+REFUSED: Final = f"the peer closed the link with {CloseCode.TOO_BIG:d}: it takes no message of"
 
 
 class Waiter(Protocol):
@@ -167,6 +171,10 @@ class Entry:
     def give_up(self, state: ReceiptState, reason: str) -> None:
         """Settle without an acknowledgement: what was ever written is in doubt, whatever else."""
         self.move(IN_DOUBT if self.attempts else state, reason)
+
+    def refuse(self) -> None:
+        """Settle what the peer ended the link for: it was written, and is not in doubt."""
+        self.move(DROPPED, f"{REFUSED} {self.size} bytes")
 
 
 def _measure(message: Message | bytearray | memoryview) -> tuple[Message, int]:

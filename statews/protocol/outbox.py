@@ -177,6 +177,24 @@ class Queue(InFlight):
             self._note(entry)
         entry.give_up(DROPPED, reason)
 
+    def refuse_longest(self, *, longer_than: int = 0) -> bool:
+        """Give up what the peer ended the link for, since it would not take it.
+
+        Returns:
+            Whether the link was given something longer than that.
+        """
+        self.expand()
+        given = self.entries[: self.written]
+        entry = max(given, key=lambda each: each.size, default=None)
+        if entry is None or entry.size <= longer_than:
+            return False
+        self._vacate(given.index(entry))
+        entry.refuse()
+        return True
+
+    def _vacate(self, index: int) -> None:
+        self._take_out(index)
+
     def acknowledge_unnamed(self, position: int) -> int:
         """`acknowledge` where the application acknowledges what it has a name for."""
         covered = [

@@ -119,6 +119,7 @@ def test_a_receipt_may_move_so_and_not_otherwise() -> None:
         ("queued", "in-doubt"),
         ("written", "queued"),
         ("written", "acknowledged"),
+        ("written", "dropped"),
         ("written", "in-doubt"),
     }
     for before, after in product(ReceiptState, ReceiptState):
@@ -1021,6 +1022,47 @@ def test_what_was_to_be_stored_when_this_connection_was_closed_can_be_withdrawn(
     assert fate(entry) == (DROPPED, "the store failed")
     assert queue.settled == [7]
     assert held(queue) == []
+
+
+@every_delivery
+def test_the_longest_of_what_the_link_has_is_what_the_peer_would_not_take(
+    delivery: Delivery,
+) -> None:
+    queue = outbox(delivery=delivery)
+    entries = put(queue, "aa", "bbb", "ccc", "d", "eeee")
+    write(queue, 4)
+    queue.acknowledge(1)
+    assert not queue.refuse_longest(longer_than=3)
+    assert queue.refuse_longest(longer_than=2)
+    why = "the peer closed the link with 1009: it takes no message of 3 bytes"
+    assert [fate(entry) for entry in entries[:3]] == [
+        (ACKNOWLEDGED, ""),
+        (DROPPED, why),
+        (WRITTEN, ""),
+    ]
+    queue.lose_link()
+    is_kept = delivery is AT_LEAST_ONCE
+    assert write(queue) == ["ccc", "d", "eeee"] if is_kept else ["eeee"]
+    assert not queue.settled
+
+
+def test_what_the_peer_would_not_take_may_be_of_a_burst() -> None:
+    queue = outbox(delivery=AT_LEAST_ONCE)
+    assert not queue.refuse_longest()
+    queue.begin_burst()
+    for text in ("a", "bb"):
+        queue.track_text(text)
+    assert queue.refuse_longest()
+    queue.lose_link()
+    assert held(queue) == ["a"]
+
+
+def test_the_store_forgets_what_the_peer_would_not_take() -> None:
+    queue = outbox(delivery=AT_LEAST_ONCE)
+    numbered(queue, 1, 2)
+    write(queue)
+    assert queue.refuse_longest()
+    assert queue.settled == [1]
 
 
 # All of it, in any order, beside a model without boundaries, counts or shortcuts.

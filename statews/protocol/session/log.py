@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ...errors import UsageError
-from ..entry import DROPPED, IN_DOUBT, PLAIN, QUEUED, WRITTEN, Entry
+from ..entry import DROPPED, IN_DOUBT, PLAIN, QUEUED, WRITTEN, Entry, Terms
 from ..envelope import broke_session
 from ..outbox import DIRECT, Queue
 from .chain import advance
@@ -48,6 +48,15 @@ class Window:
 BATCH: Final = 64  # messages
 SHORT: Final = 1024  # bytes
 DEFAULT_WINDOW: Final = Window()
+
+
+class Vacancy(Entry):
+    """Has the number of a message that was given up behind others that were not.
+
+    The peer is told that there is none. It keeps the text, which the check value counts.
+    """
+
+    __slots__ = ()
 
 
 class Log(Queue):
@@ -182,7 +191,7 @@ class Log(Queue):
         if index >= self.written:
             self._waiting_bytes -= self.entries[index].size
         if index < self.fixed:
-            # In numbers there are no holes but at the front, and that one is told of.
+            # In numbers there are no holes but at the front, and that one is told of; `Vacancy`.
             assert index == 0  # noqa: S101
             self._drop_number(self.entries[0])
         return super()._take_out(index)
@@ -211,6 +220,13 @@ class Log(Queue):
         numbered, self.numbered = self.numbered, 0
         super().withdraw(entry, reason)
         self.numbered = numbered
+
+    def _vacate(self, index: int) -> None:
+        entry = self.entries[index]
+        vacancy = Vacancy(entry.message, Terms(number=entry.terms.number))
+        vacancy.state, vacancy.attempts, vacancy.size = WRITTEN, entry.attempts, 0
+        self.size_bytes -= entry.size
+        self.entries[index] = vacancy
 
     def wrote(self, entry: Entry) -> None:
         """What `next_waiting` gave was handed to the link."""
@@ -305,13 +321,34 @@ class Log(Queue):
         Args:
             upto: what the store has. What it never had may have its number given away again.
         """
-        is_written = self.written or self.texts
-        if self.told >= self.acknowledged or is_written or self._dropped > upto:
+        if self.told >= self.acknowledged or self.written or self.texts:
+            return self._skip_vacancy()
+        if self._dropped > upto:
             return None
         if self._doubtful <= self.told and self.has_waiting and not self.may_write:
             return None  # more may be dropped until there is room
         self.told = self.acknowledged
         return self.acknowledged, self.chain
+
+    def _skip_vacancy(self) -> tuple[int, int] | None:
+        """`skip` behind what is kept. It counts as a message that the link was given."""
+        vacancy = self.entries[self.written] if self.has_waiting else None
+        if type(vacancy) is not Vacancy:
+            return None
+        self.wrote(vacancy)
+        return self.told, advance(
+            self.chain, [each.message for each in self.entries[: self.written]]
+        )
+
+    def lose_link(self) -> None:
+        """See `Queue.lose_link`. There is no session, and no number that has to be kept."""
+        self.expand()
+        for entry in [each for each in self.entries if type(each) is Vacancy]:
+            self.written -= self.entries.index(entry) < self.written
+            self.entries.remove(entry)
+            entry.move(DROPPED)
+            self._note(entry)
+        super().lose_link()
 
     def start_over(self, chain: int) -> None:
         """A new session: what was sent in the old one is in doubt, or gets a new number."""

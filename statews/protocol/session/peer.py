@@ -144,6 +144,15 @@ class Peer:
         for entry in volatile:
             entry.move(IN_DOUBT, "its link was lost before the peer had confirmed it")
 
+    def refuse_longest(self) -> None:
+        """The other side would not take what it was given: see `Queue.refuse_longest`."""
+        longest = max(self._volatile, key=lambda entry: entry.size, default=None)
+        if longest is None:
+            self.log.refuse_longest()
+        elif not self.log.refuse_longest(longer_than=longest.size):
+            self._volatile.remove(longest)
+            longest.refuse()
+
     # What comes in.
 
     def take(self, arrived: deque[Message], sink: Sink) -> bool:

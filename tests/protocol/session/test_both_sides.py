@@ -21,13 +21,16 @@ class Side:
         self.peer = make_peer(window=window, messages=6, is_server=is_server, is_stored=is_stored)
         self.window = window
         self.notes = Notes()
-        self.sent = 0
+        self.sent = self.refused = 0
         self.coming: deque[Message] = deque()
         self.handled: list[int] = []
 
     def send(self) -> None:
         self.sent += 1
         send(self.peer, f"{self.sent}" if self.sent % 3 else b"%d" % self.sent)
+
+    def be_refused(self) -> None:
+        self.refused += self.peer.log.refuse_longest()
 
     def write(self, other: Side, count: int) -> None:
         while count and (frame := self.peer.next_frame(0.0, math.inf)) is not None:
@@ -74,7 +77,9 @@ def connect(client: Side, server: Side) -> None:
 
 steps = st.tuples(
     st.booleans(),
-    st.sampled_from(["send", "send", "write", "take", "handle", "say", "save", "ask", "connect"]),
+    st.sampled_from(
+        ["send", "send", "write", "take", "handle", "say", "save", "ask", "connect", "refuse"]
+    ),
     st.integers(1, 4),
 )
 
@@ -110,7 +115,9 @@ def test_over_any_links_each_message_is_handled_once_in_order_or_known_to_be_los
     connect(client, server)
     for is_client, what, count in script:
         side, other = (client, server) if is_client else (server, client)
-        if what == "connect":
+        if what in ("connect", "refuse"):
+            if what == "refuse":
+                side.be_refused()
             connect(client, server)
         else:
             step(side, other, what, count)
@@ -122,7 +129,7 @@ def test_over_any_links_each_message_is_handled_once_in_order_or_known_to_be_los
     for side, other in ((client, server), (server, client)):
         assert side.handled == sorted(set(side.handled))
         lost = other.sent - len(side.handled)
-        assert 0 <= lost <= max(0, other.sent - 6)
+        assert 0 <= lost <= max(0, other.sent - 6) + other.refused
         assert len(other.peer.log) == 0
         assert other.peer.log.last == side.peer.cursor.rx
         assert other.peer.log.chain == side.peer.cursor.chain

@@ -14,7 +14,7 @@ from statews.protocol.session import Log, Window
 from statews.protocol.session.chain import advance
 from statews.protocol.session.log import DEFAULT_WINDOW
 
-from .logs import CHAIN, WIDE, both_ways, put, span, states, track, watched, write
+from .logs import CHAIN, WIDE, batch, both_ways, put, span, states, track, watched, write
 from .logs import make_log as make
 
 QUEUED, WRITTEN = ReceiptState.QUEUED, ReceiptState.WRITTEN
@@ -393,3 +393,77 @@ def test_in_a_new_session_a_message_may_expire_again() -> None:
     log.start_over(5)
     log.expire(20.0)
     assert (entry.state, log.entries) == (IN_DOUBT, [])
+
+
+# What the peer would not take.
+
+
+@both_ways
+def test_what_was_refused_keeps_its_number_until_the_peer_knows(is_server: bool) -> None:
+    log = make(is_server=is_server)
+    sent = put(log, "a", "long", "b", "c")
+    write(log, 3)
+    assert log.refuse_longest()
+    log.suspend()
+    assert states(sent) == [QUEUED, DROPPED, QUEUED, QUEUED]
+    log.resume(0, WIDE)
+    assert log.skip() is None
+    assert write(log, 1) == [(1, "a")]
+    assert batch(log) == []
+    assert log.skip() == (2, advance(CHAIN, ["a", "long"]))
+    assert (log.skip(), batch(log)) == (None, [(3, "b"), (4, "c")])
+    assert log.acknowledge(2) == 2
+    assert states(sent) == [ACKNOWLEDGED, DROPPED, WRITTEN, WRITTEN]
+    assert (span(log), log.chain) == ((3, 4), advance(CHAIN, ["a", "long"]))
+    assert log.size_bytes == 2
+
+
+def test_what_was_refused_is_skipped_on_each_link_whatever_was_dropped_before_it() -> None:
+    log = make(messages=3)
+    put(log, "a", "long", "b")
+    write(log)
+    assert log.refuse_longest()
+    log.suspend()
+    put(log, "c")  # makes room
+    for _ in range(2):
+        log.resume(0, WIDE)
+        assert log.skip() == (1, advance(CHAIN, ["a"]))
+        assert log.skip() == (2, advance(CHAIN, ["a", "long"]))
+        assert write(log) == [(3, "b"), (4, "c")]
+        log.suspend()
+    log.resume(2, WIDE)
+    assert (log.skip(), write(log)) == (None, [(3, "b"), (4, "c")])
+
+
+def test_the_store_forgets_what_was_refused_when_the_peer_knows() -> None:
+    log = make(is_server=True)
+    for number, message in enumerate(("a", "long", "b"), 1):
+        put(log, message, terms=Terms(number=number))
+    write(log)
+    assert log.refuse_longest()
+    log.suspend()
+    log.resume(1, WIDE)
+    assert log.settled == [1]  # those behind it are counted from the first that is stored
+    assert log.skip() == (2, advance(CHAIN, ["a", "long"]))
+    assert log.acknowledge(2) == 1
+    assert log.settled == [1, 2]
+
+
+@pytest.mark.parametrize("delivery", Delivery)
+@pytest.mark.parametrize("is_on_link", [False, True])
+def test_nothing_is_skipped_in_a_new_session(delivery: Delivery, is_on_link: bool) -> None:
+    log = make(delivery=delivery)
+    refused = put(log, "long", "a", terms=Terms(number=7))[0]
+    vacancy = watched(refused)
+    write(log)
+    assert log.refuse_longest()
+    assert vacancy.count == 1
+    vacancy = watched(log.entries[0])
+    if not is_on_link:
+        log.suspend()
+        vacancy = watched(log.entries[0])
+    log.start_over(5)
+    assert (refused.state, vacancy.count, log.settled) == (DROPPED, 1, [7])
+    log.resume(0, WIDE)
+    is_kept = delivery is Delivery.AT_LEAST_ONCE
+    assert (log.skip(), write(log)) == (None, [(1, "a")] if is_kept else [])

@@ -20,8 +20,9 @@ from statews.protocol.session.peer import MOST_REPLIES, MOST_SLOTS, MOST_VOLATIL
 from .logs import burst
 from .sides import SID, WIDE, Event, Notes, frames, make_open, make_peer, send, take
 
-ACKNOWLEDGED, IN_DOUBT, WRITTEN = (
+ACKNOWLEDGED, DROPPED, IN_DOUBT, WRITTEN = (
     ReceiptState.ACKNOWLEDGED,
+    ReceiptState.DROPPED,
     ReceiptState.IN_DOUBT,
     ReceiptState.WRITTEN,
 )
@@ -403,6 +404,25 @@ def test_with_its_link_a_volatile_message_is_in_doubt() -> None:
     (entry,) = write_volatile(peer)
     assert not settles(peer, "Q")
     assert (entry.state, frames(peer)) == (WRITTEN, ["P"])
+
+
+def test_what_the_other_side_would_not_take_may_be_volatile() -> None:
+    peer = make_open()
+    send(peer, "aa", "b")
+    frames(peer)
+    write_volatile(peer)
+    volatile = Entry("vvv")
+    peer.write_volatile(volatile)
+    peer.refuse_longest()
+    assert volatile.state is DROPPED
+    peer.refuse_longest()
+    reconnect(peer, 0)
+    chain = peer.log.chain_at(1)
+    assert frames(peer) == [f"S1,{chain}", "M2;b"]
+    peer.refuse_longest()
+    reconnect(peer, 0)
+    peer.refuse_longest()  # nothing was written
+    assert frames(peer) == [f"S1,{chain}", f"S2,{peer.log.chain_at(2)}"]
 
 
 # Links.
