@@ -235,11 +235,13 @@ class Keeper:
         self._scope.cancel()
 
     async def close(self) -> None:
-        """Commit what is noted, and release the store."""
-        if self._store is not None:
+        """Commit what is noted, and release the store. What is handled later is not noted."""
+        store = self._store
+        if store is not None:
             await self._save()
+            self._store = None
             try:
-                await self._store.close()
+                await store.close()
             except StoreError as error:
                 self._log(error)
 

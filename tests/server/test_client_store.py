@@ -6,10 +6,10 @@ import anyio
 import pytest
 from anyio import current_time
 
-from statews import Delivery, Outbox, Session
+from statews import ConnectionClosed, Delivery, Outbox, Session
 
 from .test_stored import Disk
-from .world import Desk, connect, only, serve, steady
+from .world import SOON, Desk, connect, only, serve, steady
 
 pytestmark = [
     pytest.mark.statews(limit=5000),
@@ -63,3 +63,22 @@ async def test_the_next_process_goes_on_with_the_session_of_the_one_before() -> 
             assert await connection.receive() == "news"
             assert connection.redelivered
     assert desk.heard == ["one"]
+
+
+async def test_what_waits_when_the_connection_is_left_can_be_taken_afterwards() -> None:
+    async def handler(session: Session) -> None:
+        for text in ("one", "two", "three"):
+            await session.send(text)
+        await anyio.sleep_forever()
+
+    disk = Disk()
+    async with serve(handler):
+        async with connect(store=disk, policy=KEEPING) as connection:
+            assert await connection.receive() == "one"
+            await anyio.sleep(SOON)
+        assert [message async for message in connection] == ["two", "three"]
+        with pytest.raises(ConnectionClosed, match="is closed"):
+            await connection.receive()
+        async with connect(store=disk, policy=KEEPING) as connection:
+            assert await connection.receive() == "one"  # nobody was told that it was handled
+            assert connection.redelivered
