@@ -154,12 +154,20 @@ class Sender:
             if self._spoken is not None and not len(self.queue.entries) % TURN:
                 await checkpoint()  # who sends without a pause lets others in now and then
             return  # what the others wait for, this one waits for as well
+        await self._put(entry)
+
+    async def _put(self, entry: Entry) -> None:
+        """Bring an entry into the outbox as soon as there is room, and store it."""
+        link = self._spoken
         self._number(entry)
         while not self.queue.put(entry, current_time()):
             if not await self._wait_room(until=entry.terms.expires_at):
                 entry.give_up(ReceiptState.EXPIRED, "its time to live was over")
                 return
             self.check_alive()
+            if entry.terms.link_only and link is not self._spoken:
+                entry.give_up(ReceiptState.DROPPED, "its link was lost")
+                return
             self._number(entry)
         self._sweep()
         if entry.terms.number and not entry.state.is_final:

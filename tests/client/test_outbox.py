@@ -273,6 +273,28 @@ async def test_what_makes_sense_on_this_link_only_goes_with_it(world: World, sin
     assert sink.all == ["cursor"]
 
 
+@pytest.mark.parametrize("delivery", Delivery)
+async def test_what_waits_for_room_goes_with_this_link_as_well(
+    world: World, sink: Sink, delivery: Delivery
+) -> None:
+    policy = steady(outbox=Outbox(messages=1, delivery=delivery))
+    async with connect(policy=policy) as connection, anyio.create_task_group() as group:
+        world.wires[-1].freeze()
+        await connection.send("written")
+
+        async def send() -> None:
+            receipt = await connection.send("cursor", link_only=True)
+            assert connection.state is State.BACKING_OFF
+            assert (receipt.state, receipt.reason) == (ReceiptState.DROPPED, "its link was lost")
+
+        group.start_soon(send)
+        await anyio.sleep(1)
+        world.wires[-1].cut()
+        await connection.wait_for(State.OPEN)
+        await (await connection.send("last")).wait_acknowledged()
+    assert "cursor" not in sink.all
+
+
 async def test_a_full_outbox_holds_up_senders_until_there_is_room(
     world: World, sink: Sink
 ) -> None:
