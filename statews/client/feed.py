@@ -148,7 +148,11 @@ class Feed:
     def note(
         self, event: Gap | Reset, handler: Handler | None = None, mark: object = None
     ) -> None:
-        """Add what is no message. Of the session's gaps, neighbours are one."""
+        """Add what is no message. Of the session's gaps, neighbours are one.
+
+        No value that comes later takes the place of one that waits: it would come before the loss.
+        """
+        self._places.clear()
         last = self._items[-1] if self._items else None
         if (
             isinstance(event, Gap)
@@ -195,7 +199,7 @@ class Feed:
             event = item.event
             if isinstance(event, (str, bytes)):
                 self.size_bytes -= len(event)
-                if item.place is not None:
+                if item.place is not None and self._places.get(item.place) is item:
                     del self._places[item.place]
             elif isinstance(event, Change):
                 self._changes -= 1
