@@ -82,3 +82,22 @@ async def test_what_waits_when_the_connection_is_left_can_be_taken_afterwards() 
         async with connect(store=disk, policy=KEEPING) as connection:
             assert await connection.receive() == "one"  # nobody was told that it was handled
             assert connection.redelivered
+
+
+async def test_what_is_taken_between_closing_and_leaving_leaves_the_session_as_it_is() -> None:
+    async def handler(session: Session) -> None:
+        for text in ("one", "two", "three"):
+            await session.send(text)
+        async for _ in session:
+            pass
+
+    disk = Disk()
+    async with serve(handler):
+        async with connect(store=disk, policy=KEEPING) as connection:
+            sid = connection.session
+            await (await connection.send("x")).wait_acknowledged()
+            await connection.close(1001)
+            assert [message async for message in connection] == ["one", "two", "three"]
+        async with connect(store=disk, policy=KEEPING) as connection:
+            assert connection.session == sid
+            await (await connection.send("y")).wait_acknowledged()

@@ -350,6 +350,12 @@ class Log(Queue):
             self._note(entry)
         super().lose_link()
 
+    def close(self) -> None:
+        """See `Queue.close`. The session may go on in another process, from this number."""
+        acknowledged = self.acknowledged
+        super().close()
+        self.acknowledged = acknowledged
+
     def start_over(self, chain: int) -> None:
         """A new session: what was sent in the old one is in doubt, or gets a new number."""
         self.expand()

@@ -467,3 +467,16 @@ def test_nothing_is_skipped_in_a_new_session(delivery: Delivery, is_on_link: boo
     log.resume(0, WIDE)
     is_kept = delivery is Delivery.AT_LEAST_ONCE
     assert (log.skip(), write(log)) == (None, [(1, "a")] if is_kept else [])
+
+
+# The end.
+
+
+def test_numbers_outlive_a_connection_that_is_closed() -> None:
+    log = make(is_server=True)
+    put(log, "a", "b", "c")
+    write(log)
+    log.acknowledge(2)
+    log.close()
+    assert (log.acknowledged, log.chain, log.confirmed) == (2, advance(CHAIN, ["a", "b"]), 2)
+    assert log.entries == []
