@@ -19,6 +19,7 @@ import trustme
 
 import statews
 from statews import Link, Policy, State
+from statews.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -121,6 +122,42 @@ async def test_a_hundred_connections_in_one_task_do_not_disturb_each_other() -> 
 
             for name in range(100):
                 group.start_soon(talk, name)
+
+
+@pytest.mark.parametrize("recovers", [False, True])
+async def test_a_file_that_a_connection_went_on_without_is_not_locked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recovers: bool
+) -> None:
+    got: list[str | bytes] = []
+
+    async def collect(link: Link) -> None:
+        async for message in link:
+            got.append(message)  # noqa: PERF401 - seen while it goes on
+
+    def full(*_: object) -> None:
+        raise statews.StoreFullError("/disk", "could not write /disk: it is full")
+
+    def keeping(on_store_error: statews.OnStoreError) -> Policy:
+        delivery = statews.Delivery.AT_LEAST_ONCE
+        return Policy(outbox=statews.Outbox(delivery=delivery, on_store_error=on_store_error))
+
+    store = statews.SQLiteStore(tmp_path / "outbox")
+    again = statews.SQLiteStore(tmp_path / "outbox", lock_timeout=0)
+    async with statews.listen(collect, "127.0.0.1", 0) as listener:
+        url = f"ws://127.0.0.1:{listener.port}"
+        with monkeypatch.context() as patch:
+            policy = keeping(statews.OnStoreError.GO_ON)
+            async with statews.connect(url, proxy=None, policy=policy, store=store) as connection:
+                patch.setattr(Database, "apply", full)
+                await connection.send("x")
+                await connection.flush()
+                if recovers:
+                    patch.undo()
+        policy = keeping(statews.OnStoreError.RAISE)
+        async with statews.connect(url, proxy=None, policy=policy, store=again) as connection:
+            await connection.send("y")
+            await connection.flush()
+    assert got == ["x", "y"]
 
 
 def test_the_readme_has_its_shortest_client_first() -> None:

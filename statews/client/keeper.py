@@ -49,6 +49,7 @@ class Keeper:
         "_moved",
         "_next_number",
         "_on_error",
+        "_opened",
         "_scope",
         "_session",
         "_store",
@@ -66,7 +67,8 @@ class Keeper:
         on_error: OnStoreError,
     ) -> None:
         self.durable: float = 0
-        self._store: OutboxStore | None = store
+        self._store: OutboxStore | None = store  # while it is written to
+        self._opened: OutboxStore | None = None  # until it is released
         self._strategies = strategies
         self._on_error = on_error
         self._next_number = 1
@@ -110,10 +112,12 @@ class Keeper:
         if self._store is None:
             return None
         try:
-            return await self._store.open()
+            contents = await self._store.open()
         except StoreError as error:
             self._bear(error)
             return None
+        self._opened = self._store
+        return contents
 
     def next_number(self) -> int:
         """The place in the store of the next message; 0 if there is no store any more."""
@@ -160,10 +164,10 @@ class Keeper:
 
     def remove(self, numbers: list[int]) -> None:
         """These are settled. To remove them is not urgent."""
-        if self._store is not None and numbers:
-            self._store.remove(numbers)
+        if self._opened is not None and numbers:  # it may be written once more when it is closed
+            self._opened.remove(numbers)
             if self._session is not None:  # by its record, the first that is left has its number
-                self._note(self._session.progress)
+                _note(self._opened, self._session.progress)
             self._moved.set()
 
     def handled(self, handler: Handler) -> None:
@@ -190,28 +194,27 @@ class Keeper:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _save(self) -> bool:
-        """Commit what was noted; whether that is done."""
+        """Commit what was noted; whether there is nothing left to commit."""
         try:
             await self._write()
         except StoreError as error:
-            self._log(error)  # what was to be written stays noted, and whoever sends is told
-            return False
+            if self._on_error is OnStoreError.RAISE:
+                self._log(error)  # what was to be written stays noted, and whoever sends is told
+                return False
+            self._go_on(error)
         return True
 
     async def _write(self) -> None:
         """Save the positions that have moved."""
         unsaved, self._unsaved = self._unsaved, set()
         for handler in unsaved:
-            self._note(handler)
+            if self._store is not None:
+                _note(self._store, handler)
         session = self._session
         record = None if session is None else session.record()
         await self._commit()
         if session is not None:
             session.saved(record)
-
-    def _note(self, handler: Handler) -> None:
-        if self._store is not None:
-            self._store.save_position(handler.name, json.dumps(handler.position))
 
     async def save(self, handler: Handler) -> None:
         """Return when a position is stored, and everything that was noted. Raises as `commit`.
@@ -224,8 +227,6 @@ class Keeper:
         except StoreError as error:
             self._moved.set()
             self._bear(error)
-            if self._session is not None:
-                self._session.saved(self._session.record())
         except BaseException:
             self._moved.set()
             raise
@@ -236,24 +237,39 @@ class Keeper:
 
     async def close(self) -> None:
         """Commit what is noted, and release the store. What is handled later is not noted."""
-        store = self._store
-        if store is not None:
-            await self._save()
-            self._store = None
-            try:
-                await store.close()
-            except StoreError as error:
+        if self._opened is None:
+            return
+        await self._save()
+        is_used = self._store is not None
+        store, self._opened, self._store = self._opened, None, None
+        if not is_used and self._session is not None:
+            _note(store, self._session.progress)  # much has happened since
+        try:
+            await store.close()
+        except StoreError as error:
+            if is_used:  # else that was said
                 self._log(error)
 
     def _bear(self, error: StoreError) -> None:
         if self._on_error is OnStoreError.RAISE:
             raise error
-        self._log(error)
-        self._store = None  # from here on, in memory
+        self._go_on(error)
+
+    def _go_on(self, error: StoreError) -> None:
+        """From here on, in memory. `close` releases the store, and writes to it once more."""
+        if self._store is not None:
+            self._log(error)
+        self._store = None
         self.durable = math.inf
+        if self._session is not None:
+            self._session.saved(self._session.record())
 
     def _log(self, error: StoreError) -> None:
         logger.error("the store failed: %s", error)
+
+
+def _note(store: OutboxStore, handler: Handler) -> None:
+    store.save_position(handler.name, json.dumps(handler.position))
 
 
 def to_unix_time(at: float) -> float:

@@ -6,7 +6,13 @@ import anyio
 import pytest
 from anyio import current_time
 
-from statews import Connection, ConnectionClosed, StoreFullError
+from statews import (
+    Connection,
+    ConnectionClosed,
+    OnStoreError,
+    StoreFullError,
+    UsageError,
+)
 
 from .test_durable import Sink, Slow, contents, sink, stored
 from .world import connect
@@ -76,3 +82,41 @@ async def _send_in_vain(connection: Connection) -> None:
 async def _flush_until_closed(connection: Connection) -> None:
     with pytest.raises(ConnectionClosed, match="is closed"):
         await connection.flush()
+
+
+async def test_a_store_that_a_connection_goes_on_without_is_released_in_the_end(
+    sink: Sink,
+) -> None:
+    store = Slow()
+    policy = stored(on_store_error=OnStoreError.GO_ON)
+    async with connect(policy=policy, store=store) as connection:
+        await connection.send("before")
+        await connection.flush()
+        store.fails = True
+        for message in ("1", "2"):
+            await connection.send(message)
+        store.fails = False
+        await connection.flush()
+        with pytest.raises(UsageError, match="it is open"):  # nobody else is to use it as yet
+            await store.open()
+    left = await contents(store)  # it was released
+    assert left.messages == []
+    assert left.next_number == 3
+    assert sink.messages == ["before", "1", "2"]
+
+
+async def test_a_connection_that_goes_on_without_its_store_needs_no_sender_to_notice(
+    sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Slow(takes=0.1)
+    policy = stored(on_store_error=OnStoreError.GO_ON)
+    async with connect(policy=policy, store=store) as connection:
+        store.fails = True
+        with anyio.move_on_after(0.05):
+            await connection.send("x")
+        with anyio.fail_after(1):
+            await connection.flush()
+    assert sink.messages == ["x"]
+    assert caplog.text.count("the store failed") == 1
+    store.fails = False
+    await store.inner.close()

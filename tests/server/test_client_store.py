@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio import current_time
 
-from statews import ConnectionClosed, Delivery, Outbox, Session
+from statews import ConnectionClosed, Delivery, OnStoreError, Outbox, Session
 
 from .test_stored import Disk
 from .world import SOON, Desk, connect, only, serve, steady
@@ -101,3 +101,23 @@ async def test_what_is_taken_between_closing_and_leaving_leaves_the_session_as_i
         async with connect(store=disk, policy=KEEPING) as connection:
             assert connection.session == sid
             await (await connection.send("y")).wait_acknowledged()
+
+
+async def test_a_session_goes_on_though_its_store_failed_if_that_works_again_in_the_end() -> None:
+    outbox = Outbox(delivery=Delivery.AT_LEAST_ONCE, on_store_error=OnStoreError.GO_ON)
+    disk, desk = Disk(), Desk()
+    async with serve(desk.handle) as server:
+        async with connect(store=disk, policy=steady(outbox=outbox)) as connection:
+            sid = connection.session
+            await connection.send("one")
+            disk.is_full = True
+            for text in ("two", "three"):
+                await connection.send(text)
+            await only(server).send("news")
+            assert await connection.receive() == "news"
+            await connection.flush()
+            disk.is_full = False
+        async with connect(store=disk, policy=KEEPING) as connection:
+            assert connection.session == sid
+            await (await connection.send("four")).wait_acknowledged()
+    assert desk.heard == ["one", "two", "three", "four"]
