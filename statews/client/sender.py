@@ -168,6 +168,7 @@ class Sender:
             if entry.terms.link_only and link is not self._spoken:
                 entry.give_up(ReceiptState.DROPPED, "its link was lost")
                 return
+            self._check_size(entry.size)
             self._number(entry)
         self._sweep()
         if entry.terms.number and not entry.state.is_final:
@@ -175,9 +176,9 @@ class Sender:
         await self._wait_written(entry)
 
     def _check_size(self, size: int) -> None:
-        if self._session is not None and size > self._session.largest:
-            text = f"the server takes messages of {self._session.largest} bytes, got {size}"
-            raise UsageError(text)
+        if self._session is not None and size > self._session.peer.log.largest:
+            most = self._session.peer.log.largest
+            raise UsageError(f"the server takes messages of {most} bytes, got {size}")
 
     async def _wait_written(self, entry: Entry) -> None:
         """Have the outbox go out as far as it may, and wait if the link is full."""

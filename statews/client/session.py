@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import SessionMissing, UsageError
 from ..protocol.entry import ACKNOWLEDGED, Entry
-from ..protocol.envelope import LARGEST, LONGEST_HEADER, SUBPROTOCOL, broke_session
+from ..protocol.envelope import LONGEST_HEADER, SUBPROTOCOL, broke_session
 from ..protocol.session import (
+    LONGEST_HELLO,
     Cursor,
     Log,
     Peer,
@@ -97,7 +98,6 @@ class Session:
         progress: how far the application has come.
         result: what the last hello led to.
         links: how many links of sessions there were in this process.
-        largest: the longest message that the server takes, in bytes.
     """
 
     __slots__ = (
@@ -110,7 +110,6 @@ class Session:
         "_spoken",
         "_untold",
         "first",
-        "largest",
         "links",
         "peer",
         "progress",
@@ -121,7 +120,6 @@ class Session:
     def __init__(self, settings: Resume, policy: Policy, *, is_stored: bool) -> None:
         self._settings = settings
         self._limits = policy.limits
-        self.largest: int = LARGEST
         self.links: int = 0
         self.first: Sequence[Entry] = ()
         self._is_fresh = False
@@ -165,8 +163,11 @@ class Session:
             if self.is_alive:
                 self._forget("the server does not speak statews.v1 any more")
             return
-        hello = self.ticket.hello(self.peer, self._settings.window, self._settings.auth)
+        settings, largest = self._settings, self._limits.message_bytes
+        hello = self.ticket.hello(self.peer, settings.window, settings.auth, largest=largest)
         await self._save()  # no later process may use this attempt's number again
+        # What the server sends first may come with its welcome.
+        link.limit_messages(max(largest + LONGEST_HEADER, LONGEST_HELLO))
         link.write(write_hello(hello))
         welcome = read_welcome(await link.receive())
         why = self.ticket.judge(welcome, self.peer)
@@ -179,7 +180,7 @@ class Session:
         self.ticket.renew(welcome)
         await self._begin_with(is_new=welcome.result in (Result.NEW, Result.RESET))
         self._withdraw_longer(welcome.largest)
-        link.limit_messages(self._limits.message_bytes + LONGEST_HEADER)
+        link.limit_messages(largest + LONGEST_HEADER)
         await self._save()  # the first frame proves the token, and retires the one before
         self.peer.resume(welcome.position, welcome.window)
         self._link = link
@@ -201,8 +202,8 @@ class Session:
 
     def _withdraw_longer(self, size_bytes: int) -> None:
         """What the server would not take, and end each link for, is not sent to it."""
-        self.largest = size_bytes
         log = self.peer.log
+        log.largest = size_bytes
         for entry in [each for each in log.entries if each.size > size_bytes]:
             if not entry.attempts:
                 log.withdraw(entry, f"the server takes {size_bytes} bytes at most")

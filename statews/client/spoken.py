@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ..errors import LinkClosed, StatewsError
 from ..protocol.codes import CloseCode
 from ..protocol.entry import Entry
-from ..protocol.outbox import DIRECT
 from ..protocol.session import Result
 from ..protocol.session.peer import Deliver
 from ..protocol.sync import Gap
@@ -117,8 +116,7 @@ class Spoken:
     def _choose_way(self) -> None:
         """Write directly as long as nothing has to be looked at."""
         sender, session = self._sender, self._session
-        is_free = session.largest >= DIRECT and sender.may_go_directly
-        is_free = session.peer.log.may_go_directly() and is_free
+        is_free = session.peer.log.may_go_directly() and sender.may_go_directly
         sender.way = sender.direct = self._conversation if is_free else None
 
     # The host of the conversation.

@@ -103,6 +103,12 @@ class Sending(ABC):
         side = self._side
         return side.acknowledged if isinstance(side, Standing) else side.peer.log.last
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the longest message that the client takes, as far as this process knows."""
+        side = self._side
+        return side.largest if isinstance(side, Standing) else side.peer.log.largest
+
     async def send(self, message: Message) -> None:
         """Send one message: at once if the client is there, and when it is back if it is not.
 
@@ -110,7 +116,7 @@ class Sending(ABC):
         limits it waits for the client, or what else `SessionLimits.at_limit` says.
 
         Raises:
-            UsageError: not a message.
+            UsageError: not a message, or longer than the client takes.
             OutboxFullError: the log is at its limit, and `AtLimit.RAISE` says what then.
             ConnectionClosed: the session is over.
             StoreError: the message could not be stored; it is sent if this process lives.
@@ -188,8 +194,9 @@ class Sending(ABC):
 
     async def _wait_place(self, size: int) -> None:
         """Return when so much more may be in the log, or will drive something else out of it."""
-        log, journal = self.peer.log, self._journal
         self._check_alive()
+        self._check_size(size)
+        log, journal = self.peer.log, self._journal
         while self._attachment is not None:
             has_room = log.has_room(size)
             if has_room and journal.make_room(log, size):
@@ -204,16 +211,19 @@ class Sending(ABC):
                 journal.room.wait(self, size)
             await self._wait_room()
             self._check_alive()
+            self._check_size(size)
 
     def put(self, message: Message) -> None:
         """Send without waiting: at the limits the oldest message is dropped, and the gap reported.
 
         Raises:
-            UsageError: not a message.
+            UsageError: not a message, or longer than the client takes.
             ConnectionClosed: the session is over.
         """
         self._check_alive()
-        self._put(Entry(message))
+        entry = Entry(message)
+        self._check_size(entry.size)
+        self._put(entry)
         if self._attachment is not None:
             self._attachment.refill()
 
@@ -233,25 +243,29 @@ class Sending(ABC):
         """Send what is of use at this very moment only; whether it was written.
 
         Raises:
-            UsageError: not a message.
+            UsageError: not a message, or longer than the client takes.
         """
         entry = Entry(message)
+        self._check_size(entry.size)
         return self._attachment is not None and self._attachment.write_volatile(entry)
 
     def set(self, slot: str, message: Message) -> None:
         """Have the client get the latest value of a slot; older ones that were not sent are not.
 
-        The newest is sent again after each resumption. It lives as long as this process.
+        The newest is sent again after each resumption, but to a client that takes less than it
+        did. It lives as long as this process.
 
         Raises:
-            UsageError: the slot's name has blanks, commas or semicolons, or over 64 characters;
-                or there are too many slots.
+            UsageError: not a message, or longer than the client takes; the slot's name has blanks,
+                commas or semicolons, or over 64 characters; or there are too many slots.
             ConnectionClosed: the session is over.
         """
         self._check_alive()
         if not is_slot(slot):
             raise UsageError(f"a slot is named by 1 to 64 ASCII characters, got {slot!r:.100}")
-        if not self.peer.set_slot(slot, Entry(message).message):
+        entry = Entry(message)
+        self._check_size(entry.size)
+        if not self.peer.set_slot(slot, entry.message):
             raise UsageError("a session has at most 1024 slots")
         if self._attachment is not None:
             self._attachment.refill()
@@ -305,6 +319,10 @@ class Sending(ABC):
         if self._room is not None:
             self._room.set()
             self._room = None
+
+    def _check_size(self, size: int) -> None:
+        if size > self.largest:
+            raise UsageError(f"the client takes messages of {self.largest} bytes, got {size}")
 
     def _check_alive(self) -> None:
         if self.is_over:

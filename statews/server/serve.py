@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random as _random
 import ssl as _ssl
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Server", "ServerStatistics", "serve"]
 
 FAREWELL: Final = 5.0  # seconds beyond the window for which clients may still leave by themselves
+
+logger: Final = logging.getLogger("statews.server")
 
 
 def serve(
@@ -230,7 +233,7 @@ class Server:
         """Send to a session, whether or not its client is there: see `Session.send`.
 
         Raises:
-            UsageError: there is no such session.
+            UsageError: there is no such session, or as `Session.send`.
         """
         session = self._journal.sessions.get(sid)
         if session is None:
@@ -257,17 +260,23 @@ class Server:
     def broadcast(self, message: Message, *, group: str | None = None) -> int:
         """Send to all sessions, or to those in a group; how many they are. It waits for nobody.
 
-        A client that is slow or away gets it later, in order, as far as its log reaches.
+        A client that is slow or away gets it later, in order, as far as its log reaches. One that
+        does not take messages of that length is passed over, which is logged.
 
         Raises:
             UsageError: not a message.
         """
         Entry(message)  # refuse it before anybody has it
         to = self._journal.sessions.values() if group is None else self._groups.get(group, ())
-        reached = list(to)
-        for session in reached:
-            session.put(message)
-        return len(reached)
+        reached = 0
+        for session in list(to):
+            try:
+                session.put(message)
+            except UsageError as error:  # what it sends to others is fine
+                logger.warning("session %s is not sent a broadcast: %s", session.id, error)
+            else:
+                reached += 1
+        return reached
 
     async def drain(self, window: float | None = None, *, after: float = 0.0) -> None:
         """Send every client away, and let it come back to the next server at a moment of its own.

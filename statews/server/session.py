@@ -226,6 +226,7 @@ class Session(Sending):
     def attach(self, link: Link, hello: Hello) -> None:
         """A link of the client's is up; it takes the place of the one before."""
         fire_session(self, "attached")
+        self.peer.log.largest = hello.largest
         self.peer.resume(hello.position, hello.window)
         self._put_on(Attachment(self, link, self._journal.arriving))
 

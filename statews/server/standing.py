@@ -6,6 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from ..protocol.envelope import LARGEST
 from ..protocol.session import Credentials, Cursor, Log, Peer
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Standing(NamedTuple):
         rx: the number of the client's last message that was handled.
         rx_chain: the check value up to there.
         again_upto: messages up to this number may have been handled before.
+        largest: bytes of the longest message that its client takes, if it has said so to this
+            process.
     """
 
     acknowledged: int
@@ -35,6 +38,7 @@ class Standing(NamedTuple):
     rx: int
     rx_chain: int
     again_upto: int
+    largest: int = LARGEST
 
     @classmethod
     def first(cls, chain: int) -> Standing:
@@ -45,12 +49,21 @@ class Standing(NamedTuple):
     def of(cls, peer: Peer, again_upto: int) -> Standing:
         """That of a session that is awake."""
         log, cursor = peer.log, peer.cursor
-        return cls(log.acknowledged, log.chain, log.confirmed, cursor.rx, cursor.chain, again_upto)
+        return cls(
+            acknowledged=log.acknowledged,
+            chain=log.chain,
+            confirmed=log.confirmed,
+            rx=cursor.rx,
+            rx_chain=cursor.chain,
+            again_upto=again_upto,
+            largest=log.largest,
+        )
 
     def peer(self, outbox: Outbox, window: Window, *, is_stored: bool) -> Peer:
         """A peer that goes on from here."""
         log = Log(outbox, is_numbered_at_once=True)
         log.go_on(self.acknowledged, self.chain, confirmed=self.confirmed)
+        log.largest = self.largest
         cursor = Cursor(window, rx=self.rx, chain=self.rx_chain, is_stored=is_stored)
         return Peer(log, cursor)
 

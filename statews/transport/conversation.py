@@ -142,7 +142,7 @@ class Conversation:
     def refill(self) -> bool:
         """See `Traffic`."""
         link, peer = self._link, self._peer
-        now = link.clock()
+        now, size_bytes = link.clock(), self.log.size_bytes
         durable, has_written = self._host.durable, False
         try:
             while link.may_write and (frames := peer.next_frames(now, durable)):
@@ -154,6 +154,8 @@ class Conversation:
         link.has_backlog = peer.has_frames
         if link.has_backlog:
             link.take_back()  # the application may be busy, and what makes room be here
+        if self.log.size_bytes < size_bytes:
+            self._host.settled()  # some was given up
         return has_written
 
     def _write_replies(self) -> None:

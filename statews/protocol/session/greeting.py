@@ -78,6 +78,7 @@ class Hello:
         attempt: rises with each hello of a session.
         position: where the client is.
         window: how much it may have unhandled.
+        largest: bytes of the longest message that it takes.
         auth: whatever the application wants to be known by, made of what JSON knows.
     """
 
@@ -86,6 +87,7 @@ class Hello:
     attempt: int = 1
     position: Position = NOWHERE
     window: Window = DEFAULT_WINDOW
+    largest: int = LARGEST
     auth: object = field(default=None, repr=False)
 
 
@@ -125,6 +127,7 @@ def write_hello(hello: Hello) -> str:
         content |= {"sid": hello.sid, "tok": hello.token}
     content |= {"n": hello.attempt, **_write_position(hello.position)}
     content["win"] = [hello.window.messages, hello.window.size_bytes]
+    content["max"] = hello.largest
     if hello.auth is not None:
         content["auth"] = hello.auth
     return f"H{json.dumps(content, separators=(',', ':'))}"
@@ -169,6 +172,7 @@ def read_hello(message: Message) -> Hello:
         attempt=fields.read("n", _natural, 1),
         position=fields.position(),
         window=fields.read("win", _window, DEFAULT_WINDOW),
+        largest=fields.read("max", _natural, LARGEST),
         auth=fields.content.get("auth"),
     )
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
+from ..envelope import LARGEST
 from .greeting import Hello, Position, Result, Welcome
 
 if TYPE_CHECKING:
@@ -146,7 +147,9 @@ class Ticket:
     token: str | None = field(default=None, repr=False)
     attempt: int = 0
 
-    def hello(self, peer: Peer, window: Window, auth: object = None) -> Hello:
+    def hello(
+        self, peer: Peer, window: Window, auth: object = None, *, largest: int = LARGEST
+    ) -> Hello:
         """The next hello."""
         self.attempt += 1
         return Hello(
@@ -155,6 +158,7 @@ class Ticket:
             attempt=self.attempt,
             position=peer.greet(),
             window=window,
+            largest=largest,
             auth=auth,
         )
 

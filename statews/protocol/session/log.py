@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...errors import UsageError
 from ..entry import DROPPED, IN_DOUBT, PLAIN, QUEUED, WRITTEN, Entry, Terms
-from ..envelope import broke_session
+from ..envelope import LARGEST, broke_session
 from ..outbox import DIRECT, Queue
 from .chain import advance
 
@@ -69,6 +69,7 @@ class Log(Queue):
     Attributes:
         chain: the check value of everything up to `acknowledged`.
         confirmed: the highest number that the peer has handled. # confirmed <= acknowledged
+        largest: bytes of the longest message that the peer takes.
         told: the highest number that the present link knows of.
         window: how much the peer lets us send ahead.
     """
@@ -80,6 +81,7 @@ class Log(Queue):
         "_waiting_bytes",
         "chain",
         "confirmed",
+        "largest",
         "told",
         "window",
     )
@@ -93,6 +95,7 @@ class Log(Queue):
         self.numbered = math.inf if is_numbered_at_once else 0
         self.chain: int = 0
         self.confirmed: int = 0
+        self.largest: int = LARGEST
         self.told: int = 0
         self.window: Window = DEFAULT_WINDOW
         self._waiting_bytes = 0
@@ -132,6 +135,7 @@ class Log(Queue):
             written == len(self.entries)
             and count < window.messages
             and count < settings.messages
+            and size <= self.largest
             and after <= window.size_bytes
             and after <= settings.size_bytes
             and self.told >= self.acknowledged
@@ -249,6 +253,8 @@ class Log(Queue):
         before, written, window = self.position, self.written, self.window
         if self.confirmed < self._doubtful or self.told < self.acknowledged:
             return before, []
+        if self.largest < SHORT:
+            return before, []  # they are looked at one by one
         room_bytes = window.size_bytes - (self.size_bytes - self._waiting_bytes)
         texts: list[str] = []
         taken_bytes = 0
@@ -321,6 +327,8 @@ class Log(Queue):
         Args:
             upto: what the store has. What it never had may have its number given away again.
         """
+        if not self.written and self.entries and self.entries[0].size > self.largest:
+            self._drop_longer()
         if self.told >= self.acknowledged or self.written or self.texts:
             return self._skip_vacancy()
         if self._dropped > upto:
@@ -356,9 +364,16 @@ class Log(Queue):
         super().close()
         self.acknowledged = acknowledged
 
+    def _drop_longer(self) -> None:
+        """Nothing is before them, and the peer would end each link for them."""
+        while self.entries and self.entries[0].size > self.largest:
+            why = f"the peer takes messages of {self.largest} bytes"
+            self._take_out(0).give_up(DROPPED, why)
+
     def start_over(self, chain: int) -> None:
         """A new session: what was sent in the old one is in doubt, or gets a new number."""
         self.expand()
+        self.largest = LARGEST
         self.chain, self.confirmed, self.told = chain, 0, 0
         self.written = sum(1 for entry in self.entries if entry.attempts)  # the first ones
         self.numbered = self.numbered if self.numbered == math.inf else 0

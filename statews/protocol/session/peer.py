@@ -127,7 +127,10 @@ class Peer:
     def resume(self, other: Position, window: Window) -> None:
         """A link is open, on whose other end the peer is where it said."""
         self.log.resume(other.rx, window)
-        self._fresh = dict(self._slots) if self._slots else _NO_SLOTS
+        self._fresh = _NO_SLOTS
+        if self._slots:
+            most = self.log.largest
+            self._fresh = {name: v for name, v in self._slots.items() if Entry(v).size <= most}
 
     def suspend(self) -> None:
         """The link is lost."""
@@ -287,6 +290,8 @@ class Peer:
         entry = log.next_waiting(now)  # what has expired before it does not need the room
         if entry is None or entry.terms.number > upto or not log.may_write:
             return None
+        if entry.size > log.largest:
+            return None  # it is dropped when all before it is settled
         log.wrote(entry)
         return write_reliable(log.told, self.cursor.acknowledge(), entry.message)
 

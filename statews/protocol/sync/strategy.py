@@ -215,13 +215,12 @@ class Strategy(ABC):
     def expire(self, now: float) -> None:
         """The time is `now`: give up waiting for what is overdue, or ask again."""
 
-    @abstractmethod
-    def prolong(self, now: float) -> None:
+    def prolong(self, now: float) -> None:  # noqa: B027 - it need not care
         """Until now no answer could come in: one that is awaited has its whole time again."""
 
-    @abstractmethod
     def repeat(self, now: float) -> None:
         """The last requests may not have arrived: ask again for what is still awaited."""
+        self.begin(now)
 
     @abstractmethod
     def end(self) -> None:

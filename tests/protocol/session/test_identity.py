@@ -235,7 +235,7 @@ def resume(ticket: Ticket, welcome: Welcome) -> str | None:
 
 def test_a_hello_says_where_the_client_is() -> None:
     ticket, window = Ticket("sid", "token", 3), Window(5)
-    hello = ticket.hello(make_peer(), window, {"key": "value"})
+    hello = ticket.hello(make_peer(), window, {"key": "value"}, largest=7)
     chain = advance(GOT_CHAIN, GOT[:3])
     assert hello == Hello(
         sid="sid",
@@ -243,6 +243,7 @@ def test_a_hello_says_where_the_client_is() -> None:
         attempt=4,
         position=Position(rx=3, chain=chain, first=3, last=6),
         window=window,
+        largest=7,
         auth={"key": "value"},
     )
     assert ticket.attempt == 4
