@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar, cast
 
 from ..errors import UsageError
 from ..policy import Policy
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import ssl as _ssl
     from collections.abc import Callable, Sequence
 
-    from typing_extensions import TypeIs
-
     from ..protocol.verdict import Decide
     from ..store.base import OutboxStore
     from ..transport.proxy import ProxySetting
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["connect"]
 
 DEFAULT_POLICY: Final = Policy()
+
+Item = TypeVar("Item")
 
 
 def connect(
@@ -85,18 +85,19 @@ def connect(
             f"expected subprotocols to be a sequence of names, got the string {subprotocols!r}"
         )
         raise UsageError(message)
+    names: tuple[str, ...] = _several(subprotocols)
     settings = Settings(
-        endpoints=tuple(endpoint) if _is_several(endpoint) else (endpoint,),
+        endpoints=_several(endpoint),
         headers={} if headers is None else headers,
-        hooks=(on_open,) if callable(on_open) else tuple(on_open),
+        hooks=_several(on_open),
         dialing=Dialing(
             policy=policy,
-            subprotocols=(*([] if session is None else [SUBPROTOCOL]), *subprotocols),
+            subprotocols=(*([] if session is None else [SUBPROTOCOL]), *names),
             ssl=ssl,
             server_hostname=server_hostname,
             proxy=proxy,
         ),
-        strategies=(sync,) if isinstance(sync, Strategy) else tuple(sync),
+        strategies=_several(sync),
         session=session,
         store=store,
         decide=decide,
@@ -105,5 +106,11 @@ def connect(
     return Connection(settings, wait=wait)
 
 
-def _is_several(endpoint: Endpoint | Sequence[Endpoint]) -> TypeIs[Sequence[Endpoint]]:
-    return isinstance(endpoint, Iterable) and not isinstance(endpoint, str)
+def _several(given: Item | Sequence[Item]) -> tuple[Item, ...]:
+    """What was given, one or several. Whether it is right, `Settings` looks at."""
+    return tuple(given) if _is_several(given) else (cast("Item", given),)
+
+
+def _is_several(given: Item | Sequence[Item]) -> TypeGuard[Sequence[Item]]:
+    is_one = isinstance(given, (str, bytes)) or callable(given)
+    return not is_one and isinstance(given, Iterable)

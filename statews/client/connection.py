@@ -277,7 +277,10 @@ class Connection:
         Raises:
             ConnectionClosed: it was closed, and `closed` is not one of them.
             ConnectionFailed: the policy gave up, and neither `failed` nor `closed` is.
+            UsageError: something else than states is waited for.
         """
+        if not (states and all(map(_is_state, states))):
+            raise UsageError(f"wait_for needs one State or more, got {states!r:.200}")
         changes = self.changes()
         if self.state in states:
             return self.state
@@ -324,3 +327,7 @@ class Connection:
         check_close(code, reason)
         self._driver.close(code, reason)
         await self.wait_for(State.CLOSED)
+
+
+def _is_state(value: object) -> bool:
+    return isinstance(value, State)

@@ -6,24 +6,30 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from ssl import SSLContext
+from types import NoneType
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..errors import HookError, UsageError
-from ..policy import AtLimit, Delivery
-from ..protocol.handshake import check_headers
+from ..policy import AtLimit, Delivery, Policy
+from ..protocol.handshake import check_headers, check_subprotocols, parse_url
+from ..protocol.sync import Strategy
 from ..transport.dial import Dialing, Target, check_target
 from ..transport.link import Link
+from ..transport.proxy import FromEnvironment, choose_proxy
+from .resume import Resume
 
 if TYPE_CHECKING:
     from ..policy import Outbox
-    from ..protocol.sync import Strategy
     from ..protocol.verdict import Decide
     from ..store.base import OutboxStore
-    from .resume import Resume
 
 __all__ = ["Attempt", "Endpoint", "Headers", "Hook", "Settings"]
+
+ANYWHERE: Final = "ws://localhost/"
+CALLED_OF_A_STORE: Final = ("open", "add", "remove", "save_position", "commit", "close")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,36 @@ class Settings:
     random: Callable[[], float]
 
     def __post_init__(self) -> None:
+        self._check_kinds()
+        self._check_endpoints()
+        self._check_kept()
+
+    def _check_kinds(self) -> None:
+        dialing = self.dialing
+        proxy_or_none = (str, NoneType, FromEnvironment)
+        kinds: list[tuple[str, object, type | tuple[type, ...], str]] = [
+            ("policy", dialing.policy, Policy, "a Policy"),
+            ("session", self.session, (Resume, NoneType), "a Resume, or None for none"),
+            *(("sync", strategy, Strategy, "a Strategy") for strategy in self.strategies),
+            ("ssl", dialing.ssl, (SSLContext, NoneType), "an SSLContext, or None"),
+            ("server_hostname", dialing.server_hostname, (str, NoneType), "a str, or None"),
+            ("proxy", dialing.proxy, proxy_or_none, "a URL, None for no proxy, or left out"),
+        ]
+        for name, value, kind, right in kinds:
+            if isinstance(value, type) or not isinstance(value, kind):
+                raise UsageError(f"{name} must be {right}, got {value!r:.200}")
+        if not _is_store(self.store):
+            text = "store must be an OutboxStore, or None for none"
+            raise UsageError(f"{text}, got {self.store!r:.200}")
+        calls: list[tuple[str, object]] = [("decide", self.decide), ("random", self.random)]
+        for name, value in calls:
+            if not callable(value):
+                raise UsageError(f"{name} must be a function, got {value!r:.200}")
+        for hook in self.hooks:
+            if not callable(hook):
+                raise UsageError(f"expected on_open to be an async callable, got {hook!r:.200}")
+
+    def _check_endpoints(self) -> None:
         if not self.endpoints:
             raise UsageError("expected at least one URL to connect to, got none")
         for endpoint in self.endpoints:
@@ -83,12 +119,13 @@ class Settings:
                 check_target(_as_target(endpoint))
             elif not callable(endpoint):
                 raise UsageError(
-                    f"expected a URL, a Target or an async callable, got {endpoint!r}"
+                    f"expected a URL, a Target or an async callable, got {endpoint!r:.200}"
                 )
-        self._check_kept()
-        for hook in self.hooks:
-            if not callable(hook):
-                raise UsageError(f"expected on_open to be an async callable, got {hook!r}")
+        if not callable(self.headers):
+            check_headers(self.headers)
+        check_subprotocols(self.dialing.subprotocols)
+        if isinstance(self.dialing.proxy, str):
+            choose_proxy(self.dialing.proxy, parse_url(ANYWHERE))
 
     def _check_kept(self) -> None:
         names = [strategy.name for strategy in self.strategies]
@@ -154,6 +191,12 @@ class Settings:
             headers = await provide("the headers' provider", headers, attempt)
             check_headers(headers)
         return replace(target, headers={**headers, **target.headers})
+
+
+def _is_store(value: object) -> bool:
+    """Whether it is None, or has what a client calls of an `OutboxStore`."""
+    has_all = all(callable(getattr(value, name, None)) for name in CALLED_OF_A_STORE)
+    return value is None or (has_all and not isinstance(value, type))
 
 
 def _as_target(value: object) -> Target:

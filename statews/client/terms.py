@@ -36,11 +36,11 @@ def make_terms(
         raise UsageError("a key has a meaning under AtLimit.CONFLATE only: see Policy.outbox")
     try:
         hash(key)
-    except TypeError as error:
+    except Exception as error:
         raise UsageError(f"a key must be hashable, got {key!r:.100}") from error
     if time_to_live is None:
         time_to_live = settings.time_to_live
-    elif not time_to_live > 0:
+    elif not _is_duration(time_to_live):
         raise UsageError(f"time_to_live must be above 0 seconds, got {time_to_live!r}")
     if key is None and time_to_live is None and not link_only and settings.acknowledged is None:
         return PLAIN
@@ -50,6 +50,10 @@ def make_terms(
         link_only=link_only,
         acknowledged_by=name_of(settings, message),
     )
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
 def name_of(settings: Outbox, message: Message) -> Hashable:

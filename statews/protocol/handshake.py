@@ -37,6 +37,7 @@ __all__ = [
     "ServerHandshake",
     "Side",
     "check_headers",
+    "check_subprotocols",
     "parse_url",
     "read_response",
 ]
@@ -138,7 +139,7 @@ def _is_token(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
-def _check_subprotocols(names: Sequence[str]) -> list[Subprotocol] | None:
+def check_subprotocols(names: Sequence[str]) -> list[Subprotocol] | None:
     """The names as `websockets` takes them; None for none (RFC 6455 section 4.1)."""
     if isinstance(names, str) or not all(map(_is_token, names)):
         raise UsageError(f"expected subprotocols to be a sequence of tokens, got {names!r}")
@@ -171,7 +172,7 @@ class ClientHandshake:
         self._deflate = deflate
         self._protocol = ClientProtocol(
             uri,
-            subprotocols=_check_subprotocols(subprotocols),
+            subprotocols=check_subprotocols(subprotocols),
             extensions=offered(deflate),
             max_size=None,
             logger=_QUIET,
@@ -278,7 +279,7 @@ class ServerHandshake:
         self._limits = limits
         self._deflate = deflate
         self._protocol = ServerProtocol(
-            subprotocols=_check_subprotocols(subprotocols),
+            subprotocols=check_subprotocols(subprotocols),
             select_subprotocol=_select_subprotocol,
             extensions=acceptable(deflate),
             max_size=None,

@@ -112,10 +112,13 @@ def as_bytes(message: bytearray | memoryview) -> bytes:
     """A copy of what may still change.
 
     Raises:
-        UsageError: no bytes at all.
+        UsageError: no bytes at all, or none any more.
     """
     try:
         return bytes(memoryview(message))
     except TypeError:
         text = f"a message is str or bytes, got {type(message).__name__}"
+        raise UsageError(text) from None
+    except ValueError:
+        text = "a message is str or bytes, got a memoryview that was released"
         raise UsageError(text) from None
