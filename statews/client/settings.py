@@ -240,7 +240,9 @@ async def provide(
     try:
         result = function(*args, **kwargs)
         if isawaitable(result):
-            return await result
+            given = await result
+            await checkpoint_if_cancelled()  # it may have swallowed that
+            return given
     except UsageError:
         raise
     except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -157,6 +158,41 @@ async def test_a_hook_that_hangs_is_ended_by_the_opening_timeout() -> None:
         assert str(error) == "the attempt took more than 15 seconds, while restoring"
         assert isinstance(error.__cause__, TimeoutError)
         assert current_time() == pytest.approx(15, abs=0.1)
+
+
+async def be_late() -> None:
+    """Swallow the cancellation at the deadline, and end somewhat later."""
+    with suppress(BaseException):
+        await anyio.sleep_forever()
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("place", ["hook", "headers", "endpoint"])
+async def test_what_swallows_its_cancellation_has_not_been_in_time(place: str) -> None:
+    async def swallow(_: object) -> object:
+        await be_late()
+        return {} if place == "headers" else URL
+
+    arguments: dict[str, dict[str, object]] = {
+        "hook": {"on_open": swallow},
+        "headers": {"headers": swallow},
+        "endpoint": {"url": swallow},
+    }
+    async with connect(**arguments[place], wait=False) as connection:
+        assert await connection.wait_for(State.BACKING_OFF, State.OPEN) is State.BACKING_OFF
+        assert isinstance(connection.snapshot().last_error, statews.OpeningTimeout)
+        assert current_time() == pytest.approx(15, abs=0.1)
+
+
+async def test_a_link_whose_hook_swallows_its_cancellation_is_closed(world: World) -> None:
+    async def swallow(_: Link) -> None:
+        await be_late()
+
+    async with connect(on_open=swallow, wait=False) as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        assert world.live_wires() == []
+        assert connection.state is State.BACKING_OFF
 
 
 async def test_a_kept_error_keeps_no_frames_and_neither_do_its_causes() -> None:
