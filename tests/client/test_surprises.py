@@ -56,6 +56,14 @@ class Broken(Strategy):
         self._pass("expire")
 
     @override
+    def prolong(self, now: float) -> None:
+        self._pass("prolong")
+
+    @override
+    def repeat(self, now: float) -> None:
+        self._pass("repeat")
+
+    @override
     def end(self) -> None:
         self._pass("end")
 
