@@ -130,7 +130,10 @@ class Intake:
 
     def catch_up(self) -> None:
         """Something of the session is missing: the strategies ask for what they miss of it."""
-        self._begin_anew(current_time())
+        now = current_time()
+        for strategy in self.strategies:
+            strategy.miss(now)
+            self._carry_out(strategy)
         self._look_in_time()
 
     def suspended(self) -> None:

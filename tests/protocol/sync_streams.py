@@ -68,6 +68,10 @@ class Client:
         self.strategy.repeat(self.now)
         self.collect()
 
+    def miss(self) -> None:
+        self.strategy.miss(self.now)
+        self.collect()
+
     def prolong(self) -> None:
         self.strategy.prolong(self.now)
         self.collect()

@@ -14,6 +14,7 @@ from statews.protocol.sync import After, Ask, Delivery, Gap, Reset, Since, Strat
 from .sync_streams import Client, Fields, page, page_of, read, text
 
 STEPS = {"publish", "lose", "trim", "read", "link", "wait", "handle", "restart"}
+IN_SESSION = {"publish", "trim", "read", "wait", "hear", "answer", "doubt", "drop", "gap"}
 
 
 def histories(steps: set[str]) -> st.SearchStrategy[list[str]]:
@@ -201,7 +202,11 @@ def run(steps: list[str], make: Callable[[], Strategy], server: Server, *, paged
 def test_after_delivers_each_number_once_in_order_or_names_it_in_a_gap(
     steps: list[str], *, paged: bool, hold: int, size: int
 ) -> None:
-    world = run(steps, lambda: after(paged=paged, hold=hold), Server(size), paged=paged)
+    check_numbers(run(steps, lambda: after(paged=paged, hold=hold), Server(size), paged=paged))
+
+
+def check_numbers(world: World) -> None:
+    """Each once and in order, or in a gap."""
     last, expected = 0, 1  # 0: any, after a gap with an open end
     for seen in world.seen:
         if isinstance(seen, Gap):
@@ -226,7 +231,11 @@ def test_after_delivers_all_that_an_untrimmed_history_has(
 def test_since_delivers_each_id_once_or_names_its_stamp_in_a_gap(
     steps: list[str], *, hold: int, size: int
 ) -> None:
-    world = run(steps, lambda: since(paged=True, hold=hold), Server(size), paged=True)
+    check_stamps(run(steps, lambda: since(paged=True, hold=hold), Server(size), paged=True))
+
+
+def check_stamps(world: World) -> None:
+    """Each once, or its stamp in a gap."""
     delivered = [seen for seen in world.seen if isinstance(seen, int)]
     gaps = [seen for seen in world.seen if isinstance(seen, Gap)]
     assert len(delivered) == len(set(delivered))
@@ -245,3 +254,124 @@ def test_since_delivers_all_that_an_untrimmed_history_has(
 def is_within(stamp: float, gap: Gap) -> bool:
     is_after = gap.after is None or stamp >= gap.after - 1
     return is_after and (gap.before is None or stamp <= gap.before)
+
+
+# In a session: requests and answers are on their way for a while, and links come and go.
+
+
+class Slow(Server):
+    """Says what it says at a time of its own."""
+
+    def __init__(self, page_size: int) -> None:
+        super().__init__(page_size)
+        self.answers: deque[list[str]] = deque()
+
+    def answer(self, wanted: list[int], *, gone: bool, paged: bool) -> None:
+        live, self.wire = self.wire, deque()
+        super().answer(wanted, gone=gone, paged=paged)
+        self.answers.append(list(self.wire))
+        self.wire = live
+
+    def speak(self) -> bool:
+        if self.answers:
+            self.wire.extend(self.answers.popleft())
+            return True
+        return False
+
+
+class InSession(World):
+    """Nothing but requests is lost with a link, and what the server had to throw away."""
+
+    def __init__(self, strategy: Strategy, server: Slow, *, paged: bool) -> None:
+        self.requests: deque[object] = deque()
+        self.slow = server
+        super().__init__(strategy, server, paged=paged)
+
+    def carry(self) -> None:
+        self.requests.extend(self.client.requests())
+        super().carry()
+
+    def step(self, name: str) -> None:
+        match name:
+            case "hear":
+                self.hear()
+            case "answer":
+                self.slow.speak()
+            case "doubt":  # it has arrived, and the client does not know
+                self.hear()
+                self.client.repeat()
+            case "drop":
+                self.requests.clear()
+                self.client.repeat()
+            case "gap":
+                for _ in range((len(self.server.wire) + 1) // 2):
+                    self.server.wire.popleft()
+                self.client.miss()
+            case _:
+                super().step(name)
+        self.carry()
+
+    def hear(self) -> bool:
+        if not self.requests:
+            return False
+        request = self.requests.popleft()
+        if isinstance(request, dict):
+            self.server.after(request, paged=self.paged)
+        else:
+            assert request is None or isinstance(request, float)
+            self.server.since(request, paged=self.paged)
+        return True
+
+    def settle(self) -> None:
+        while True:
+            self.carry()
+            if self.hear() or self.slow.speak():
+                continue
+            if self.server.wire:
+                self.read()
+            elif self.client.strategy.deadline < float("inf"):
+                self.client.wait()
+            else:
+                return
+
+
+def run_session(steps: list[str], strategy: Strategy, size: int, *, paged: bool) -> InSession:
+    world = InSession(strategy, Slow(size), paged=paged)
+    for step in steps:
+        world.step(step)
+    world.settle()
+    return world
+
+
+@given(steps=histories(IN_SESSION), hold=st.integers(1, 4), size=st.integers(1, 3))
+def test_after_loses_nothing_silently_in_a_session(
+    steps: list[str], *, hold: int, size: int
+) -> None:
+    world = run_session(steps, after(paged=True, hold=hold), size, paged=True)
+    check_numbers(world)
+
+
+@given(
+    steps=histories(IN_SESSION - {"trim", "wait"}), hold=st.integers(1, 4), size=st.integers(1, 3)
+)
+def test_after_delivers_in_a_session_all_that_an_untrimmed_history_has(
+    steps: list[str], *, hold: int, size: int
+) -> None:
+    world = run_session(steps, after(paged=True, hold=hold), size, paged=True)
+    assert world.seen == list(range(1, world.server.last + 1))
+
+
+@given(steps=histories(IN_SESSION), hold=st.integers(1, 4), size=st.integers(4, 6))
+def test_since_loses_nothing_silently_in_a_session(
+    steps: list[str], *, hold: int, size: int
+) -> None:
+    world = run_session(steps, since(paged=True, hold=hold), size, paged=True)
+    check_stamps(world)
+
+
+@given(steps=histories(IN_SESSION - {"trim", "wait"}), size=st.integers(4, 6))
+def test_since_delivers_in_a_session_all_that_an_untrimmed_history_has(
+    steps: list[str], *, size: int
+) -> None:
+    world = run_session(steps, since(paged=True), size, paged=True)
+    assert sorted(map(str, world.seen)) == sorted(map(str, range(1, world.server.last + 1)))

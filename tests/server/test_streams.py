@@ -10,10 +10,22 @@ import anyio
 import pytest
 from anyio import current_time
 
-from statews import After, Gap, Heartbeat, Latest, Page, Phase, Session, Since, State, Strategy
+from statews import (
+    After,
+    Gap,
+    Heartbeat,
+    Latest,
+    Page,
+    Phase,
+    Session,
+    SessionLimits,
+    Since,
+    State,
+    Strategy,
+)
 from statews.testing import Network
 
-from .world import connect, go_missing, seen_by, serve, steady
+from .world import SOON, connect, go_missing, only, seen_by, serve, steady
 
 pytestmark = pytest.mark.statews(limit=5000)
 
@@ -162,3 +174,33 @@ async def test_an_answer_that_comes_by_a_later_link_is_in_time(
             await anyio.sleep(100)
         assert numbers(await seen_by(connection, 100)) == [1, 2]
         assert len(library.asked) == 1
+
+
+# A session from which something is missing.
+
+
+@pytest.mark.parametrize("is_said_before", [True, False])
+@pytest.mark.parametrize("make", [after, since])
+async def test_what_is_lost_while_a_fetch_is_open_is_fetched(
+    statews_network: Network, make: Callable[..., Strategy], *, is_said_before: bool
+) -> None:
+    library = Library(1, 2, answers_after=2.5)
+    limits = SessionLimits(messages=3)
+    async with serve(library, limits=limits) as server, connect(sync=make()) as connection:
+        await anyio.sleep(1)
+        session = only(server)
+        library.history.append(3)
+        if is_said_before:  # so that it is held when the rest is lost
+            await session.send(numbered(3))
+            await anyio.sleep(SOON)
+        async with go_missing(statews_network):
+            await session.send(numbered(3))
+            for _ in range(5):
+                await session.send("something else")
+            await anyio.sleep(2)  # the answer is given, and knows of two only
+        await connection.wait_for(State.OPEN)
+        gap, *rest = await seen_by(connection, 10)
+        assert isinstance(gap, Gap)
+        assert gap.stream == "session"
+        assert numbers([each for each in rest if each != "something else"]) == [1, 2, 3]
+        assert connection.phase is Phase.LIVE

@@ -161,6 +161,10 @@ class After(Fetching, Generic[Parsed]):
         self._tracks.repeat(now)
 
     @override
+    def _miss(self, now: float) -> None:
+        self._tracks.miss(now)
+
+    @override
     def _end(self) -> None:
         self._tracks.end()
 

@@ -71,6 +71,10 @@ class Companion:
         if self._is_busy:
             self.strategy.repeat(now)
 
+    def miss(self, now: float) -> None:
+        if self._is_busy:
+            self.strategy.miss(now)
+
     def end(self) -> None:
         self._is_waiting = self._is_busy
         self.strategy.end()
@@ -156,6 +160,13 @@ class Fetching(Strategy):
         self._conclude(now)
 
     @override
+    def miss(self, now: float) -> None:
+        self._miss(now)
+        if self._companion is not None:
+            self._companion.miss(now)
+        self._conclude(now)
+
+    @override
     def end(self) -> None:
         self._outcome.requests.clear()  # they were for that link
         self._end()
@@ -216,6 +227,9 @@ class Fetching(Strategy):
 
     @abstractmethod
     def _repeat(self, now: float) -> None: ...
+
+    @abstractmethod
+    def _miss(self, now: float) -> None: ...
 
     @abstractmethod
     def _end(self) -> None: ...

@@ -144,6 +144,10 @@ class Latest(Strategy, Generic[Parsed]):
         self.begin(now)
 
     @override
+    def miss(self, now: float) -> None:
+        self.begin(now)
+
+    @override
     def end(self) -> None:
         self._outcome.requests.clear()  # they were for that link
 

@@ -42,6 +42,8 @@ class Question:
         deadline: when the answer is overdue.
         left: further requests before it is given up.
         unanswered: requests sent whose answer has not come.
+        is_again: messages were lost on the way. Whatever is held, it is asked for all there are,
+            and no answer to an earlier request will do.
     """
 
     after: int
@@ -49,6 +51,7 @@ class Question:
     deadline: float
     left: int
     unanswered: int = 0
+    is_again: bool = False
 
     def answered(self) -> None:
         """One of the answers is here."""
@@ -110,10 +113,10 @@ class Questions:
         for question in self._open.values():
             question.deadline = now + self._settings.timeout
 
-    def ask(self, track: Track, now: float) -> None:
+    def ask(self, track: Track, now: float, *, is_again: bool = False) -> None:
         """Ask for what comes after the last number released, up to what is held."""
         self.close(track.key)
-        self._send(track, now, self._settings.retries)
+        self._send(track, now, self._settings.retries, is_again=is_again)
 
     def repeat(self, track: Track, question: Question, now: float) -> None:
         """Ask again, for what is missing now."""
@@ -126,11 +129,14 @@ class Questions:
 
     def _resend(self, track: Track, question: Question, now: float, left: int) -> None:
         del self._open[track.key]
-        self._send(track, now, left).unanswered += question.unanswered
+        again = self._send(track, now, left, is_again=question.is_again)
+        again.unanswered += question.unanswered
 
-    def _send(self, track: Track, now: float, left: int) -> Question:
-        ask = Ask(key=track.key, after=track.last, before=track.held.lowest, epoch=track.epoch)
-        question = Question(ask.after, ask.before, now + self._settings.timeout, left)
+    def _send(self, track: Track, now: float, left: int, *, is_again: bool) -> Question:
+        before = None if is_again else track.held.lowest
+        ask = Ask(key=track.key, after=track.last, before=before, epoch=track.epoch)
+        deadline = now + self._settings.timeout
+        question = Question(ask.after, before, deadline, left, is_again=is_again)
         if self._outcome.ask(self._request, ask):
             question.unanswered = 1
         self._open[track.key] = question

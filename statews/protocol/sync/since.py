@@ -136,6 +136,10 @@ class Since(Fetching, Generic[Parsed]):
         self._timeline.repeat(now)
 
     @override
+    def _miss(self, now: float) -> None:
+        self._timeline.miss(now)
+
+    @override
     def _end(self) -> None:
         self._timeline.end()
 

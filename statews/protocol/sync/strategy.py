@@ -222,6 +222,13 @@ class Strategy(ABC):
         """The last requests may not have arrived: ask again for what is still awaited."""
         self.begin(now)
 
+    def miss(self, now: float) -> None:
+        """Messages are lost up to here, and the link is not: ask for them.
+
+        What is held stays so. No answer to an earlier request says what was lost since.
+        """
+        self.begin(now)
+
     @abstractmethod
     def end(self) -> None:
         """The link is lost: let go what was held, for it will be asked for again."""

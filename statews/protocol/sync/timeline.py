@@ -51,22 +51,29 @@ class Fetch:
     """Pages are being fetched, and live messages held.
 
     Attributes:
-        held: live messages; None: there were too many, so they are fetched as well.
+        runs: live messages; between two runs some were lost. None: there were too many, so they
+            are fetched as well.
         cursor: what the server was asked for.
         deadline: when the answer is overdue.
         left: further requests before it is given up.
         unanswered: requests for this cursor whose answer has not come.
         has_new: a page held something new.
-        is_again: it fetches what could not be held. No answer to an earlier request will do.
+        is_again: it fetches what could not be held, or was lost on the way. No answer to an
+            earlier request will do.
     """
 
-    held: list[Item] | None = field(default_factory=list[Item])
+    runs: list[list[Item]] | None = field(default_factory=lambda: [list[Item]()])
     cursor: float | None = None
     deadline: float = math.inf
     left: int = 0
     unanswered: int = 0
     has_new: bool = False
     is_again: bool = False
+
+    @property
+    def held(self) -> list[Item]:
+        """All that is held."""
+        return [item for run in self.runs or () for item in run]
 
     def answered(self) -> None:
         """One of the answers is here."""
@@ -179,6 +186,15 @@ class Timeline:
         elif fetch is not None:
             self.begin(now)
 
+    def miss(self, now: float) -> None:
+        """Ask for everything from a little before the safe stamp, whatever is asked already."""
+        self.begin(now)
+        if isinstance(self._fetch, Fetch):
+            self._fetch.is_again = True
+            if self._fetch.runs is not None and self._fetch.runs[-1]:
+                self._fetch.runs.append([])
+            self._is_doubtful = True  # answers may be among what is lost
+
     def end(self) -> None:
         """Let go what is held, and the fetch."""
         self._fetch = None
@@ -218,16 +234,21 @@ class Timeline:
         fetch = self._fetch
         if not isinstance(fetch, Fetch):
             self._late = max(0, self._late - 1)
-        elif isinstance(page, Wrong):
-            fetch.answered()
-            self._give_up(fetch, page.reason)
-        elif self._late > 0 and (fetch.is_again or not self._has_moved(fetch, page.items)):
+        elif self._late > 0 and self._may_be_late(fetch, page):
             self._late -= 1  # most likely the answer to an older request
             if self._is_doubtful:  # which may have had none, and then this was the one awaited
                 self._ask_again(fetch, now)
         else:
             fetch.answered()
-            self._take_answer(fetch, page, now)
+            if isinstance(page, Wrong):
+                self._give_up(fetch, page.reason)
+            else:
+                self._take_answer(fetch, page, now)
+
+    def _may_be_late(self, fetch: Fetch, page: Answer[Item] | Wrong) -> bool:
+        """Whether it may answer an older request, and would then not do."""
+        is_new = isinstance(page, Wrong) or self._has_moved(fetch, page.items)
+        return fetch.is_again or not is_new
 
     def _take_answer(self, fetch: Fetch, page: Answer[Item], now: float) -> None:
         if not page.more:
@@ -252,10 +273,10 @@ class Timeline:
         fetch.unanswered += self._outcome.ask(self._request, fetch.cursor)
 
     def _hold(self, fetch: Fetch, item: Item) -> None:
-        if fetch.held is not None:
-            fetch.held.append(item)
-            if len(fetch.held) > self._settings.hold:
-                fetch.held = None
+        if fetch.runs is not None:
+            fetch.runs[-1].append(item)
+            if sum(map(len, fetch.runs)) > self._settings.hold:
+                fetch.runs = None
 
     def _has_moved(self, fetch: Fetch, items: list[Item]) -> bool:
         """Whether a page brings something new, or at least gets on to the next."""
@@ -264,12 +285,10 @@ class Timeline:
 
     def _take_items(self, fetch: Fetch, page: Answer[Item]) -> None:
         first = min((x.stamp for x in page.items), default=None)
-        # What the history forgot by now.
-        held = [x for x in fetch.held or () if first is None or x.stamp < first]
         if page.gone and not (page.items and page.items[0].id in self._seen):
-            beyond = self._first_beyond(held)
-            self._lose(first if beyond is None else beyond, GONE)
-        self._merge(held)
+            self._lose_up_to(first, fetch, GONE)
+        # What the history forgot by now.
+        self._merge([x for x in fetch.held if first is None or x.stamp < first])
         for item in page.items:
             if item.id not in self._seen:
                 fetch.has_new = True
@@ -279,7 +298,7 @@ class Timeline:
         """The last page is here: release what is held, or fetch it if it was too much."""
         self._late += fetch.unanswered
         self._fetch = None
-        if fetch.held is not None:
+        if fetch.runs is not None:
             self._merge(fetch.held)
         elif fetch.has_new:
             self._fetch = Fetch(is_again=True)
@@ -290,8 +309,21 @@ class Timeline:
     def _give_up(self, fetch: Fetch, reason: str) -> None:
         self._late += fetch.unanswered
         self._fetch = None
-        self._lose(self._first_beyond(fetch.held), reason)
-        self._merge(fetch.held or [])
+        self._lose_up_to(None, fetch, reason)
+        self._merge(fetch.held)
+
+    def _lose_up_to(self, first: float | None, fetch: Fetch, reason: str) -> None:
+        """Report what is missing before `first`: before each run, and none within one."""
+        runs = fetch.runs or [[]]
+        for run in runs:
+            below = [x for x in run if first is None or x.stamp < first]
+            beyond = self._first_beyond(below)
+            is_last = run is runs[-1] or len(below) < len(run)
+            if is_last or beyond is not None:
+                self._lose(first if beyond is None else beyond, reason)
+            if is_last:
+                return
+            self._merge(below)
 
     def _merge(self, held: list[Item]) -> None:
         for item in sorted(held, key=attrgetter("stamp")):
@@ -309,10 +341,10 @@ class Timeline:
         self._seen.add(item.id, stamp, needed=needed)
         self._outcome.deliver(item.message, Mark(self._safe, stamp, item.id))
 
-    def _first_beyond(self, held: list[Item] | None) -> float | None:
+    def _first_beyond(self, held: list[Item]) -> float | None:
         """The first stamp of the held that is beyond the newest one released."""
         newest = -math.inf if self._newest is None else self._newest
-        return min((x.stamp for x in held or () if x.stamp > newest), default=None)
+        return min((x.stamp for x in held if x.stamp > newest), default=None)
 
     def _lose(self, before: float | None, reason: str) -> None:
         """Report a gap after the newest stamp, or within the overlap at the stamp `before`."""

@@ -90,6 +90,12 @@ class Tracks:
             self._questions.is_doubtful = True
             self._questions.ask_again(self._tracks[key], now)
 
+    def miss(self, now: float) -> None:
+        """Ask for what came after the last number of each key, whatever is asked already."""
+        for track in self._tracks.values():
+            self._questions.is_doubtful = True  # answers may be among what is lost
+            self._questions.ask(track, now, is_again=True)
+
     def end(self) -> None:
         """Let go what is held, and every question."""
         self._questions.clear()
@@ -129,18 +135,20 @@ class Tracks:
             self._questions.drop_late()
             return
         track = self._tracks[key]
+        items = page.items if isinstance(page, Answer) else []
+        is_new = any(track.is_after(item, question.after) for item in items)
+        may_be_late = question.is_again or not (is_new or isinstance(page, Wrong))
+        if may_be_late and self._questions.drop_late():
+            if self._questions.is_doubtful:  # the late one may never come: this was the awaited
+                self._questions.ask_again(track, now)
+            return
+        question.answered()
         if isinstance(page, Wrong):
-            question.answered()
             self._give_up(track, question, page.reason, now)
             return
-        is_new = any(track.is_after(item, question.after) for item in page.items)
-        if is_new or not self._questions.drop_late():
-            question.answered()
-            self._take_items(track, page, now)
-            if self._tracks.get(key) is track:  # else its own page has pushed it out
-                self._turn(track, question, page, now, is_new=is_new)
-        elif self._questions.is_doubtful:  # the late one may never come: this was the one awaited
-            self._questions.ask_again(track, now)
+        self._take_items(track, page, now)
+        if self._tracks.get(key) is track:  # else its own page has pushed it out
+            self._turn(track, question, page, now, is_new=is_new)
 
     def _track_of(self, item: Item) -> Track:
         track = self._tracks.get(item.key)
@@ -200,14 +208,18 @@ class Tracks:
     ) -> None:
         """Go on after a page: to the next one, or to what is missing, or to nothing."""
         if page.more and is_new:
-            self._questions.ask(track, now)
+            self._questions.ask(track, now, is_again=question.is_again)
         elif page.more and not page.gone:
-            self._give_up(track, question, REPEATS, now)
+            if not question.unanswered:  # else it was asked for before the last number moved
+                self._give_up(track, question, REPEATS, now)
         else:
             self._questions.close(track.key)
-            self._finish(track, question, is_gone=page.gone and not is_new)
-            if track.has_hole:
-                self._questions.ask(track, now)
+            is_gone = page.gone and not is_new
+            self._finish(track, question, is_gone=is_gone)
+            # What was lost behind all that is held is in no hole: ask from there.
+            is_behind = question.is_again and is_gone and track.last > question.after
+            if track.has_hole or is_behind:
+                self._questions.ask(track, now, is_again=is_behind)
 
     def _finish(self, track: Track, question: Question, *, is_gone: bool) -> None:
         """The answer is complete: a hole that it was asked about, and did not fill, is a gap."""
@@ -227,7 +239,9 @@ class Tracks:
         self._questions.close(track.key)
         if track.held.lowest is not None:
             track.skip_held(reason)
-            if track.has_hole:
+            if question.is_again and self._has_pages:
+                track.open_end(reason)
+            elif track.has_hole:
                 self._questions.ask(track, now)  # for what there was no room, and once more
         elif self._is_open(track, question):
             track.open_end(reason)
