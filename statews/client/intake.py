@@ -51,6 +51,7 @@ class Intake:
     __slots__ = (
         "_asked",
         "_beat_at",
+        "_is_held_up",
         "_link",
         "_logged",
         "_policy",
@@ -69,6 +70,7 @@ class Intake:
         self._spoken: Spoken | None = None  # on a link of a session
         self._asked: list[tuple[Strategy, Entry]] = []  # by it, and not known to have arrived
         self._beat_at = math.inf  # when the application's heartbeat is due
+        self._is_held_up = False  # at the last look: answers could not come in
         self._logged: set[str] = set()
 
     @property
@@ -167,13 +169,30 @@ class Intake:
         """Do what is due, and return when to look again."""
         if now >= self._beat_at:
             self._beat(now)
+        due = self.deadline
+        if self._link is not None and due < math.inf:
+            where = self._link if self._spoken is None else self._spoken
+            was_held_up, self._is_held_up = self._is_held_up, where.is_held_up
+            if was_held_up or self._is_held_up:
+                self._prolong(now)
+            elif now >= due:
+                if self._link.has_unread:
+                    return now  # what is awaited may be here: look again when that is read
+                self._expire(now)
+            self._link.wake_reader()
+        return min(self._beat_at, self.deadline)
+
+    def _prolong(self, now: float) -> None:
+        """No answer could come in until now, for the application has not taken what did."""
+        for strategy in self.strategies:
+            strategy.prolong(now)
+
+    def _expire(self, now: float) -> None:
+        """Do without what did not come."""
         for strategy in self.strategies:
             if now >= strategy.deadline:
                 strategy.expire(now)
                 self._carry_out(strategy)
-        if self._link is not None:
-            self._link.wake_reader()
-        return min(self._beat_at, self.deadline)
 
     def _use(self, link: Link, now: float) -> None:
         """This is the link from now on."""

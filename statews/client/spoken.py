@@ -133,6 +133,16 @@ class Spoken:
         """See `Host`."""
         return self._intake.tick(now)
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the server may have to wait until the application has taken what came.
+
+        What it has taken counts as well until it is acknowledged, up to a quarter of the window.
+        """
+        cursor = self._session.peer.cursor
+        waiting, window = cursor.arrived - cursor.rx, cursor.window
+        return 2 * waiting >= window.messages or 2 * cursor.held_bytes >= window.size_bytes
+
     def settled(self) -> None:
         """See `Host`."""
         if self._sender.direct is None:  # else nothing waits

@@ -147,6 +147,16 @@ class Wire(Writing):
     def _has_room(self) -> bool:
         return self._inbox_bytes < self._inbox_limit
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether nothing is read until the application has taken what was."""
+        return not self._has_room
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether something has come that is not read yet."""
+        return self._stream.is_readable()
+
     def _attend(self) -> None:
         """A caller is receiving: leave reading to callers for a while, and look again then."""
         if not self.is_sole:

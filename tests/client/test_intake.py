@@ -19,6 +19,7 @@ from statews import (
     Gap,
     Heartbeat,
     Latest,
+    Limits,
     Link,
     Outbox,
     Page,
@@ -213,6 +214,43 @@ async def test_a_server_that_does_not_answer_ends_in_a_gap_and_the_fallback(
         assert current_time() == pytest.approx(started + 10, abs=0.1)
         await anyio.sleep(1)
         assert feeder.asked[-1] == {"after": "fallback"}
+
+
+@pytest.mark.parametrize("strategy", [after, since])
+async def test_an_answer_that_is_not_read_yet_is_in_time(
+    world: World, feeder: Feeder, strategy: Callable[[], statews.Strategy]
+) -> None:
+    policy = steady(limits=Limits(inbox_bytes=1000))
+    async with connect(sync=strategy(), policy=policy) as connection:
+        await anyio.sleep(1)
+        for _ in range(30):
+            await feeder.say()
+        await anyio.sleep(1)
+        await lose_and_return(world, connection, feeder)
+        await anyio.sleep(300)
+        assert connection.phase is Phase.SYNCHRONISING
+        assert numbers(await receive(connection, 35)) == list(range(1, 36))
+        assert connection.phase is Phase.LIVE
+
+
+async def test_when_there_is_room_again_an_answer_has_its_whole_time(
+    world: World, feeder: Feeder
+) -> None:
+    policy = steady(limits=Limits(inbox_bytes=1000))
+    strategy = after(retries=0)
+    async with connect(sync=strategy, policy=policy) as connection:
+        await anyio.sleep(1)
+        for _ in range(30):
+            await feeder.say()
+        await anyio.sleep(1)
+        feeder.answers = False
+        await lose_and_return(world, connection, feeder)
+        await anyio.sleep(27)
+        assert numbers(await receive(connection, 30)) == list(range(1, 31))
+        started = current_time()
+        seen = [event async for event in events_until(connection.events(), Gap)]
+        assert isinstance(seen[-1], Gap)
+        assert current_time() == pytest.approx(started + 10, abs=0.1)
 
 
 async def test_a_position_moves_when_the_application_asks_for_the_next(feeder: Feeder) -> None:

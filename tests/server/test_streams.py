@@ -17,11 +17,13 @@ from statews import (
     Latest,
     Page,
     Phase,
+    Resume,
     Session,
     SessionLimits,
     Since,
     State,
     Strategy,
+    Window,
 )
 from statews.testing import Network
 
@@ -117,6 +119,23 @@ async def test_a_heartbeat_of_the_application_s_is_sent_by_each_link(
         returned = round(current_time())
         assert await seen_by(connection, 40) == []
     assert got == [(at, "tick") for at in (30, 60, returned + 30)]
+
+
+@pytest.mark.parametrize("make", [after, since])
+async def test_an_answer_that_the_window_keeps_away_is_in_time(
+    make: Callable[..., Strategy],
+) -> None:
+    async def handler(session: Session) -> None:
+        async for _ in session:
+            for _ in range(6):
+                await session.send("talk")
+            await session.send(json.dumps({"page": [1]}))
+
+    options = {"session": Resume(window=Window(4)), "sync": make(retries=0)}
+    async with serve(handler), connect(**options) as connection:
+        await anyio.sleep(500)
+        assert connection.phase is Phase.SYNCHRONISING
+        assert await seen_by(connection, 1) == ["talk"] * 6 + [numbered(1)]
 
 
 # Requests, which are for one link alone.
