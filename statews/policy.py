@@ -128,7 +128,8 @@ class Heartbeat:
             probed at once.
         message: a message, or a function that makes one, for a server that wants to hear from
             the application as well; a client sends it every `interval`, whatever else goes on.
-        is_answer: recognises the server's answer to it, which is then not delivered.
+        is_answer: recognises the server's answer to it, which is then not delivered; the link is
+            aborted when it does not come within `timeout`, whatever else does.
     """
 
     interval: float = 30.0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from anyio import current_time
 
-from ..errors import StatewsError
+from ..errors import PeerSilent, StatewsError
 from ..protocol.entry import ACKNOWLEDGED, Entry
 from ..protocol.sync import Delivery, Gap, Reset
 from .feed import Feed
@@ -49,6 +49,7 @@ class Intake:
     """
 
     __slots__ = (
+        "_answer_due",
         "_asked",
         "_beat_at",
         "_is_held_up",
@@ -70,6 +71,7 @@ class Intake:
         self._spoken: Spoken | None = None  # on a link of a session
         self._asked: list[tuple[Strategy, Entry]] = []  # by it, and not known to have arrived
         self._beat_at = math.inf  # when the application's heartbeat is due
+        self._answer_due = math.inf  # and the answer to it
         self._is_held_up = False  # at the last look: answers could not come in
         self._logged: set[str] = set()
 
@@ -141,7 +143,7 @@ class Intake:
     def suspended(self) -> None:
         """The link is gone, and nothing else."""
         self._link = self._spoken = None
-        self._beat_at = math.inf
+        self._beat_at = self._answer_due = math.inf
 
     def deliver(self, messages: Sequence[Message], first: int, /) -> None:
         """Take in messages of a session that are looked at."""
@@ -169,26 +171,36 @@ class Intake:
         """Do what is due, and return when to look again."""
         if now >= self._beat_at:
             self._beat(now)
-        due = self.deadline
+        due = min(self._answer_due, self.deadline)
         if self._link is not None and due < math.inf:
-            where = self._link if self._spoken is None else self._spoken
-            was_held_up, self._is_held_up = self._is_held_up, where.is_held_up
+            was_held_up, self._is_held_up = self._is_held_up, self._is_held_up_on(self._link)
             if was_held_up or self._is_held_up:
                 self._prolong(now)
             elif now >= due:
                 if self._link.has_unread:
                     return now  # what is awaited may be here: look again when that is read
-                self._expire(now)
+                self._expire(self._link, now)
             self._link.wake_reader()
-        return min(self._beat_at, self.deadline)
+        return min(self._beat_at, self._answer_due, self.deadline)
+
+    def _is_held_up_on(self, link: Link) -> bool:
+        """Whether an answer may be kept away by what the application has not taken."""
+        return link.is_held_up if self._spoken is None else self._spoken.is_held_up
 
     def _prolong(self, now: float) -> None:
         """No answer could come in until now, for the application has not taken what did."""
+        heartbeat = self._policy.heartbeat
+        if heartbeat is not None and self._answer_due < math.inf:
+            self._answer_due = now + heartbeat.timeout
         for strategy in self.strategies:
             strategy.prolong(now)
 
-    def _expire(self, now: float) -> None:
-        """Do without what did not come."""
+    def _expire(self, link: Link, now: float) -> None:
+        """Do without what did not come; but not without a sign of the peer's application."""
+        if now >= self._answer_due:
+            self._answer_due = math.inf
+            why = "the peer did not answer the application's heartbeat in time"
+            link.depart(PeerSilent(why))
         for strategy in self.strategies:
             if now >= strategy.deadline:
                 strategy.expire(now)
@@ -233,6 +245,7 @@ class Intake:
         if not self._ask("Heartbeat.is_answer", heartbeat.is_answer, message):
             return False
         self._link.answered()
+        self._answer_due = math.inf
         return True
 
     def _acknowledges(self, message: Message) -> bool:
@@ -295,7 +308,10 @@ class Intake:
             message = made
         self._write(message)
         if heartbeat.is_answer is not None:
-            self._link.asked()
+            if not self._is_held_up_on(self._link):
+                self._link.asked()
+            # As with pings, a second question is no second chance.
+            self._answer_due = min(self._answer_due, now + heartbeat.timeout)
 
     def _ask_for(self, strategy: Strategy, request: Message, spoken: Spoken) -> None:
         """Send a request in a session. If the link is over, it is made again on the next."""

@@ -228,9 +228,10 @@ async def test_an_answer_that_is_not_read_yet_is_in_time(
         await anyio.sleep(1)
         await lose_and_return(world, connection, feeder)
         await anyio.sleep(300)
-        assert connection.phase is Phase.SYNCHRONISING
+        phases = [connection.phase]
         assert numbers(await receive(connection, 35)) == list(range(1, 36))
-        assert connection.phase is Phase.LIVE
+        phases.append(connection.phase)
+        assert phases == [Phase.SYNCHRONISING, Phase.LIVE]
 
 
 async def test_when_there_is_room_again_an_answer_has_its_whole_time(
@@ -555,6 +556,58 @@ async def test_a_heartbeat_that_is_not_answered_ends_the_link(world: World) -> N
         await connection.wait_for(State.BACKING_OFF)
         assert current_time() == pytest.approx(40, abs=1)
         assert isinstance(connection.snapshot().last_error, statews.PeerSilent)
+
+
+async def test_a_heartbeat_is_to_be_answered_whatever_else_comes_in(world: World) -> None:
+    async def server(link: Link) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(talk, link)
+            for _ in range(2):
+                await link.receive()
+                await link.send("tock")
+            await link.receive()
+            await anyio.sleep_forever()
+
+    async def talk(link: Link) -> None:
+        while True:
+            await link.send("talk")
+            await anyio.sleep(1)
+
+    world.scripts = [accept(server)]
+    heartbeat = Heartbeat(
+        interval=30, timeout=10, message="tick", is_answer=lambda each: each == "tock"
+    )
+    async with connect(policy=steady(heartbeat=heartbeat)) as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        assert current_time() == pytest.approx(100, abs=0.1)
+        error = connection.snapshot().last_error
+        assert isinstance(error, statews.PeerSilent)
+        assert str(error) == "the peer did not answer the application's heartbeat in time"
+
+
+async def test_an_answer_that_is_not_read_yet_is_waited_for(world: World) -> None:
+    async def server(link: Link) -> None:
+        async for message in link:
+            await link.send("x" * 2000)
+            await link.send(f"answer to {message!r}")
+
+    world.scripts = [accept(server)]
+    heartbeat = Heartbeat(
+        interval=30, timeout=10, message="tick", is_answer=lambda each: "answer" in str(each)
+    )
+    limits = Limits(inbox_bytes=1000)
+    async with connect(policy=steady(heartbeat=heartbeat, limits=limits)) as connection:
+        await connection.send("fill")
+        await anyio.sleep(300)
+        assert connection.state is State.OPEN
+        got = 0
+        with anyio.move_on_after(65):
+            while True:
+                await connection.receive()
+                got += 1
+        assert got == 13
+        world.wires[-1].freeze()
+        await connection.wait_for(State.BACKING_OFF)
 
 
 async def test_a_heartbeat_that_fails_is_told_and_nothing_breaks(

@@ -16,6 +16,7 @@ from statews import (
     Heartbeat,
     Latest,
     Page,
+    PeerSilent,
     Phase,
     Resume,
     Session,
@@ -136,6 +137,36 @@ async def test_an_answer_that_the_window_keeps_away_is_in_time(
         await anyio.sleep(500)
         assert connection.phase is Phase.SYNCHRONISING
         assert await seen_by(connection, 1) == ["talk"] * 6 + [numbered(1)]
+
+
+async def test_a_heartbeat_that_is_not_answered_ends_the_link_and_not_the_session() -> None:
+    async def handler(session: Session) -> None:
+        while True:
+            await session.send("talk")
+            await anyio.sleep(1)
+
+    heartbeat = Heartbeat(interval=30, timeout=5, message="tick", is_answer=lambda _: False)
+    async with serve(handler), connect(policy=steady(heartbeat=heartbeat)) as connection:
+        sid = connection.session
+        await connection.wait_for(State.BACKING_OFF)
+        assert current_time() == pytest.approx(35, abs=0.1)
+        assert isinstance(connection.snapshot().last_error, PeerSilent)
+        assert len(await seen_by(connection, 5)) in (40, 41)
+        assert connection.session == sid
+
+
+async def test_an_answer_to_a_heartbeat_that_the_window_keeps_away_is_waited_for() -> None:
+    async def handler(session: Session) -> None:
+        async for _ in session:
+            await session.send("talk")
+            await session.send("answer")
+
+    heartbeat = Heartbeat(interval=30, message="tick", is_answer=lambda each: each == "answer")
+    options = {"session": Resume(window=Window(4)), "policy": steady(heartbeat=heartbeat)}
+    async with serve(handler), connect(**options) as connection:
+        await anyio.sleep(500)
+        assert connection.state is State.OPEN
+        assert len(await seen_by(connection, 1)) == 16
 
 
 # Requests, which are for one link alone.
