@@ -32,6 +32,14 @@ def keyed(**arguments: object) -> Client:
     return versioned(key=key_of, **arguments)
 
 
+def epoch_of(fields: Fields) -> str | int | None:
+    return fields.get("e")  # type: ignore[return-value]
+
+
+def in_epochs(**arguments: object) -> Client:
+    return keyed(epoch=epoch_of, **arguments)
+
+
 def v(*versions: float | str, **fields: object) -> list[str]:
     return [text(v=version, **fields) for version in versions]
 
@@ -163,13 +171,83 @@ def test_a_stream_without_keys_has_a_position_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "position", [None, {}, [1], [[1]], [["k", None]], [["k", [1]]], [[1.5, 1]], [["k", math.nan]]]
+    "position",
+    [
+        None,
+        {},
+        [1],
+        [[1]],
+        [["k", None]],
+        [["k", [1]]],
+        [[1.5, 1]],
+        [["k", math.nan]],
+        [["k", 1, 1.5]],
+        [["k", 1, 1, 1]],
+    ],
 )
 def test_a_wrong_position_is_refused(position: object) -> None:
     client = versioned()
     with pytest.raises(UsageError, match="a position of 'latest' must be a list of pairs"):
         client.strategy.restore(position)
     assert client.strategy.position == []
+
+
+# Versions that start over.
+
+
+def test_versions_are_compared_within_an_epoch_and_another_epoch_is_newer() -> None:
+    client = in_epochs()
+    client.take(*v(5, 4, k="a", e=1), *v(1, 1, 2, k="a", e=2), *v(4, k="b", e=1))
+    assert versions(client) == [5, 1, 2, 4]
+
+
+def test_another_epoch_may_have_versions_of_another_kind() -> None:
+    client = in_epochs()
+    assert client.take(*v(5, k="a", e="x"), *v("b", "a", "c", k="a", e="y")) == [True] * 4
+    assert versions(client) == [5, "b", "c"]
+    assert client.strategy.problems == []
+
+
+def test_a_message_without_an_epoch_is_somebody_elses() -> None:
+    client = in_epochs()
+    assert client.take(*v(1, k="a"), *v(1, k="a", e=[])) == [False, False]
+    assert client.strategy.problems == ["epoch must give str or int or None, got []"]
+
+
+def test_the_position_keeps_the_epoch() -> None:
+    client = in_epochs()
+    client.take(*v(5, k="a", e=1), *v(1, k="a", e=2), *v(3, k="b", e=1))
+    client.handle()
+    position = json.loads(json.dumps(client.strategy.position))
+    assert position == [["a", 1, 2], ["b", 3, 1]]
+    client = in_epochs()
+    client.strategy.restore(position)
+    assert client.strategy.position == position
+    client.take(*v(1, 2, k="a", e=2), *v(1, k="b", e=2))
+    assert versions(client) == [2, 1]
+
+
+def test_a_wrong_position_is_told_what_it_lacks() -> None:
+    with pytest.raises(UsageError, match="must be a list of keys, versions and epochs, three by"):
+        in_epochs().strategy.restore([["a", 1, 1.5]])
+
+
+def test_a_position_without_an_epoch_is_older_than_any() -> None:
+    client = in_epochs()
+    client.strategy.restore([["a", 5]])
+    client.take(*v(1, 1, 2, k="a", e=1))
+    assert versions(client) == [1, 2]
+
+
+def test_a_position_with_an_epoch_that_nobody_asks_for_any_more_is_of_another() -> None:
+    client = keyed()
+    client.strategy.restore([["a", 5, 1]])
+    client.take(*v(1, 1, k="a"))
+    assert versions(client) == [1]
+    client.handle()
+    client.take(*v(2, k="a"))
+    client.handle()
+    assert client.strategy.position == [["a", 2]]
 
 
 def test_a_message_without_version_or_key_is_somebody_elses() -> None:
@@ -204,6 +282,7 @@ def test_versions_that_cannot_be_compared_are_noted() -> None:
     [
         ({"request": 1}, "Latest.request must be a message, a callable that makes one, or None"),
         ({"version": 1}, "Latest.version must be callable, or None for none, got 1"),
+        ({"epoch": 1}, "Latest.epoch must be callable, or None for none, got 1"),
         ({"key": 1}, "Latest.key must be callable, or None for none, got 1"),
         ({"keys": 0}, "Latest.keys must be a whole number of 1 or more, got 0"),
         ({"parse": None}, "Latest.parse must be callable, got None"),
