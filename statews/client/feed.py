@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..protocol.session.cursor import SHORT
+from ..protocol.session.peer import MOST_SLOTS
 from ..protocol.sync import Gap, Reset
 from .changes import Change
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Feed"]
 
 KEPT: Final = 256  # changes kept for an application that does not look
+HEADER: Final = 2  # bytes that a message takes at least, though it is empty: its frame's header
+# Twice the slots that a server may have: the values of before a gap wait beside the newest.
+MOST_PLACES: Final = 2 * MOST_SLOTS
 
 Event = str | bytes | Gap | Reset | Change
 """What `Connection.events` yields."""
@@ -66,7 +70,8 @@ class Feed:
     """An inbox for more than messages. To take the next event is to have handled the last one.
 
     Attributes:
-        size_bytes: what the messages in it come to.
+        size_bytes: what the messages in it come to, without those that the window of the present
+            session bounds.
         missed: how many changes of state were left out, since nobody looked.
         is_careful: whether the next event is held back until a store knows of the last one.
         is_unsettled: whether that is being waited for.
@@ -81,6 +86,7 @@ class Feed:
         "_last",
         "_places",
         "_session",
+        "_slots",
         "has_changes",
         "is_careful",
         "is_unsettled",
@@ -97,6 +103,7 @@ class Feed:
         self._session: Handler | None = None
         self._cursor: Cursor | None = None  # of the session
         self._changes = 0
+        self._slots = 0  # values in it that are of a slot, not of a stream
         self.size_bytes: int = 0
         self.missed: int = 0
         self.has_changes: bool = False
@@ -106,6 +113,10 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def has_place(self, slot: Hashable) -> bool:
+        """Whether a value of that slot has a place: one that is taken, or a new one."""
+        return slot in self._places or self._slots < MOST_PLACES
 
     def append(
         self,
@@ -117,14 +128,16 @@ class Feed:
         """Add one message, or put it in the place where an older one is that nobody has taken."""
         item = None if place is None else self._places.get(place)
         if item is not None:
-            self.size_bytes -= _size(item.event)
+            if isinstance(item.event, (str, bytes)):
+                self.size_bytes -= HEADER + len(item.event)
             item.event, item.mark = message, mark
         else:
             item = Item(message, handler, mark, place)
             self._items.append(item)
             if place is not None:
                 self._places[place] = item
-        self.size_bytes += len(message)
+                self._slots += handler is None
+        self.size_bytes += HEADER + len(message)
 
     def deliver(self, messages: Sequence[Message], _first: int, /) -> None:
         """Add the next messages of the session. The peer's window bounds what they come to."""
@@ -132,6 +145,11 @@ class Feed:
 
     def begin(self, session: Progress) -> None:
         """Messages of the session come from here on; those that wait are of the one before."""
+        if session is self._session:
+            return
+        self.size_bytes += sum(
+            HEADER + len(item) for item in self._items if not isinstance(item, Item)
+        )
         before, self._session = self._session, session
         self._cursor = session.cursor
         self._items = deque(
@@ -198,13 +216,18 @@ class Feed:
             self._last = item if item.handler is not None else None
             event = item.event
             if isinstance(event, (str, bytes)):
-                self.size_bytes -= len(event)
-                if item.place is not None and self._places.get(item.place) is item:
-                    del self._places[item.place]
+                self.size_bytes -= HEADER + len(event)
+                if item.place is not None:
+                    self._give_place(item)
             elif isinstance(event, Change):
                 self._changes -= 1
             if event is not None:
                 return event
+
+    def _give_place(self, item: Item) -> None:
+        self._slots -= item.handler is None
+        if self._places.get(item.place) is item:
+            del self._places[item.place]
 
     def popleft(self) -> Message:
         """The next message; what is none is passed over. Raises as `take`."""
@@ -239,7 +262,3 @@ class Feed:
             if self.on_handled is not None:
                 self.on_handled(handler)
             self.is_unsettled = self.is_careful
-
-
-def _size(event: Event | None) -> int:
-    return len(event) if isinstance(event, (str, bytes)) else 0

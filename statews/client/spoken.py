@@ -156,7 +156,7 @@ class Spoken:
         feed, window = self._intake.feed, self._session.peer.cursor.window
         # Nobody acknowledges it, so that nothing but this bounds what an application has to hold.
         has_room = feed.size_bytes < window.size_bytes and len(feed) < 2 * window.messages
-        if has_room or slot is not None:
+        if has_room or (slot is not None and feed.has_place(slot)):
             self._intake.deliver_unnumbered(payload, slot)
 
     def lose(self, after: int, upto: int, chain: int) -> None:

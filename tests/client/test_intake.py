@@ -625,3 +625,22 @@ async def test_a_heartbeat_that_fails_is_told_and_nothing_breaks(
     told = " ".join(record.message for record in caplog.records)
     assert told.count("Heartbeat.message failed with ValueError: broken") == 1
     assert told.count("Heartbeat.is_answer failed with ValueError: broken") == 1
+
+
+@pytest.mark.parametrize("kind", ["events", "sync"])
+async def test_messages_without_a_byte_are_bounded_as_well(world: World, kind: str) -> None:
+    async def flood(link: Link) -> None:
+        for _ in range(30_000):
+            await link.send("")
+
+    world.scripts = [accept(flood)]
+    world.capacity = 4096
+    options: dict[str, Any] = {"sync": Latest(None)} if kind == "sync" else {}
+    policy = steady(limits=Limits(inbox_bytes=10_000))
+    async with connect(policy=policy, **options) as connection:
+        if kind == "events":
+            connection.events()
+        await anyio.sleep(5)
+        assert 5000 <= len(connection._inbox) <= 5000 + 2 * world.capacity
+        for _ in range(30_000):
+            assert await connection.receive() == ""

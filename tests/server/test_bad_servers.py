@@ -21,6 +21,7 @@ from statews import (
     State,
     Window,
 )
+from statews.client.feed import MOST_PLACES
 from statews.protocol.envelope import SUBPROTOCOL
 from statews.protocol.session.chain import advance, start
 from statews.testing import PeerLink, ScriptedPeer
@@ -237,6 +238,16 @@ async def test_volatile_messages_fill_no_memory_and_the_newest_of_a_slot_is_kept
         assert len(intake.feed) <= 21
         seen = await seen_by(connection)
         assert seen == [*map(str, range(20)), "99"]
+
+
+async def test_ever_new_slots_fill_no_memory_either() -> None:
+    async with talk(session=Resume(window=Window(messages=10))) as conversation:
+        await conversation.greet()
+        for frame in (*(f"Lslot-{n};{n}" for n in range(3000)), "Lslot-1;new", "M1;x"):
+            await conversation.link.send(frame)
+        await anyio.sleep(SOON)
+        seen = await seen_by(conversation.connection)
+    assert seen == ["0", "new", *map(str, range(2, MOST_PLACES)), "x"]
 
 
 async def test_what_the_server_dropped_is_a_gap() -> None:
