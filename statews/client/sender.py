@@ -222,7 +222,8 @@ class Sender:
     def pending(self) -> list[Receipt]:
         """The receipts of all that is not settled."""
         self.queue.expand()
-        return [self.receipt(entry) for entry in self.queue.entries]
+        volatile = () if self._session is None else self._session.peer.volatile
+        return [self.receipt(entry) for entry in (*volatile, *self.queue.entries)]
 
     def check_alive(self) -> None:
         """Raise if nothing will become of what waits."""

@@ -310,3 +310,21 @@ async def test_who_waits_for_a_written_message_sleeps_though_its_time_is_over(
                 await receipt.wait_settled()
             assert receipt.state is ReceiptState.QUEUED
             assert rounds == 2
+
+
+async def test_flushing_waits_for_what_is_for_the_link_alone(statews_network: Network) -> None:
+    desk = Desk()
+    statews_network.slow(latency=1)
+    async with serve(desk.handle), connect() as connection:
+        began = anyio.current_time()
+        receipt = await connection.send("volatile", link_only=True)
+        await connection.flush()
+        assert receipt.state is ReceiptState.ACKNOWLEDGED
+        assert desk.heard == ["volatile"]
+        assert anyio.current_time() - began == pytest.approx(2, abs=0.1)
+        lost = await connection.send("lost", link_only=True)
+        async with anyio.create_task_group() as group:
+            group.start_soon(connection.flush)
+            await anyio.sleep(SOON)
+            statews_network.reset()
+        assert lost.state is ReceiptState.IN_DOUBT

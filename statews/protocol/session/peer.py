@@ -140,6 +140,11 @@ class Peer:
         self.is_asked = False
         self.suspend_volatile()
 
+    @property
+    def volatile(self) -> Sequence[Entry]:
+        """What was for this link alone, and is not known to have arrived."""
+        return self._volatile
+
     def suspend_volatile(self) -> None:
         """What was for the link alone is gone with it."""
         volatile, self._volatile = self._volatile, _NO_ENTRIES
