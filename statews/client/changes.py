@@ -63,6 +63,7 @@ class Change:
 class Changes:
     """An iterator over the changes from here on; ends after the one into `closed`.
 
+    Of several tasks that share it, each gets what the others do not.
     It never holds up the connection: of an observer that does not keep up, the oldest
     changes beyond 256 are left out, and counted in `missed`.
     """
@@ -91,7 +92,8 @@ class Changes:
         while not self._kept:
             if self._is_over:
                 raise StopAsyncIteration
-            self._arrived = Event()
+            if self._arrived.is_set():  # else somebody else waits for it
+                self._arrived = Event()
             await self._arrived.wait()
         return self._kept.popleft()
 

@@ -190,3 +190,22 @@ async def test_whoever_waits_for_a_link_learns_that_the_policy_gave_up(world: Wo
         with anyio.move_on_after(100) as scope:
             await connection.wait_for(State.CLOSED)
         assert scope.cancelled_caught
+
+
+async def test_tasks_that_share_an_iterator_share_the_changes() -> None:
+    connection = connect()
+    changes = connection.changes()
+    seen: list[State] = []
+
+    async def watch() -> None:
+        async for change in changes:
+            seen.append(change.now.state)  # noqa: PERF401 - seen while it goes on
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(watch)
+            await anyio.wait_all_tasks_blocked()
+            async with connection:
+                await anyio.sleep(1)
+    assert seen == [State.CONNECTING, State.OPEN, State.CLOSED]
