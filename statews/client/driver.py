@@ -230,6 +230,8 @@ class Driver:
 
     def _fire(self, event: Event) -> None:
         left = self._life.fire(event)
+        intake = self.sender.intake
+        place = 0 if intake is None else len(intake.feed)
         if self._wish == "nudge":
             self._wish = None
         if event == "settled":
@@ -247,8 +249,8 @@ class Driver:
     def _publish(self, left: State, event: Event) -> None:
         change = Change(left=left, event=event, now=self.snapshot())
         self.observers.publish(change)
-        if self.sender.intake is not None:
-            self.sender.intake.publish(change)
+        if intake is not None:  # what came in as the link was opened is behind the change
+            intake.publish(change, place if event == "opened" else len(intake.feed))
 
     def _tell_sender(self, left: State) -> None:
         if left is State.OPEN:

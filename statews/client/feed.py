@@ -189,15 +189,20 @@ class Feed:
         """Add a message of the session that is handled as soon as everything before it is."""
         self._items.append(Item(None, self._session, message))
 
-    def publish(self, change: Change) -> None:
-        """Add a change of state, if anybody wants to know and looks from time to time."""
+    def publish(self, change: Change, place: int) -> None:
+        """Put in a change of state, if anybody wants to know and looks from time to time.
+
+        Args:
+            change: which.
+            place: how many events are before it.
+        """
         if not self.has_changes:
             return
         if self._changes == KEPT:
             self.missed += 1
         else:
             self._changes += 1
-            self._items.append(Item(change))
+            self._items.insert(place, Item(change))
 
     def take(self) -> Event:
         """The next event.

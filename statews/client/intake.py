@@ -92,9 +92,9 @@ class Intake:
         """Whether something that was missed is still to come."""
         return self.deadline < math.inf
 
-    def publish(self, change: Change) -> None:
-        """Tell the application of a change of state, if it wants to know."""
-        self.feed.publish(change)
+    def publish(self, change: Change, place: int) -> None:
+        """Tell the application of a change of state, if it wants to know. See `Feed.publish`."""
+        self.feed.publish(change, place)
         if self._link is not None:
             self._link.wake_reader()
 

@@ -644,3 +644,32 @@ async def test_messages_without_a_byte_are_bounded_as_well(world: World, kind: s
         assert 5000 <= len(connection._inbox) <= 5000 + 2 * world.capacity
         for _ in range(30_000):
             assert await connection.receive() == ""
+
+
+async def test_what_comes_with_a_link_follows_the_change_that_it_is_open(world: World) -> None:
+    async def hello(link: Link) -> None:
+        await link.send("hello")
+        await link.receive()
+
+    async def hook(link: Link) -> None:
+        await anyio.sleep(1)
+        await link.send("welcome")
+
+    world.scripts = [accept(hello)]
+    seen: list[object] = []
+    async with connect(on_open=hook, wait=False, decide=lambda _: statews.Retry()) as connection:
+        with anyio.move_on_after(5):
+            async for event in connection.events():
+                seen.append(event.now.state if isinstance(event, Change) else event)  # noqa: PERF401
+    lap = [State.OPEN, "hello", State.BACKING_OFF, State.CONNECTING]
+    assert seen[:7] == [*lap, *lap[:3]]
+
+
+async def test_the_change_into_open_says_that_something_is_to_come(feeder: Feeder) -> None:
+    await feeder.say()
+    async with connect(sync=after(start=0), wait=False) as connection:
+        events = connection.events()
+        opened = await anext(events)
+        assert isinstance(opened, Change)
+        assert opened.now.phase is Phase.SYNCHRONISING
+        assert numbers([await anext(events)]) == [1]

@@ -21,6 +21,7 @@ from statews import (
     Session,
     SessionLimits,
     SessionMissing,
+    State,
     UsageError,
     Window,
 )
@@ -328,3 +329,27 @@ async def test_flushing_waits_for_what_is_for_the_link_alone(statews_network: Ne
             await anyio.sleep(SOON)
             statews_network.reset()
         assert lost.state is ReceiptState.IN_DOUBT
+
+
+async def test_what_comes_with_a_link_follows_the_change_that_it_is_open() -> None:
+    async def handler(session: Session) -> None:
+        await session.send("first")
+        await anyio.sleep_forever()
+
+    seen: list[object] = []
+    async with connect(wait=False) as connection:
+        events = connection.events()
+
+        async def see(count: int) -> None:
+            for _ in range(count):
+                event = await anext(events)
+                seen.append(event.now.state if isinstance(event, Change) else event)
+
+        for _ in range(2):
+            async with serve(handler):
+                while not seen or seen[-1] != "first":
+                    await see(1)
+            await see(1)
+    reset = Reset(stream="session", key=None, reason="the server does not know it any more")
+    assert seen[:2] == [State.OPEN, "first"]
+    assert seen[-4:] == [State.OPEN, reset, "first", State.BACKING_OFF]
