@@ -7,7 +7,7 @@ way, and a link without messages has none.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from anyio import current_time
 
@@ -19,13 +19,30 @@ from ..protocol.outbox import DIRECT
 
 if TYPE_CHECKING:
     from ..policy import Outbox
+    from ..protocol.frames import Message
     from ..protocol.outbox import Queue
     from ..transport.link import Link
     from .sender import Sender
 
-__all__ = ["Plain", "was_too_big"]
+__all__ = ["Plain", "Way", "was_too_big"]
 
 QUARTER: Final = 0.25  # of the limits; what goes beyond it is fenced off at once
+
+
+class Way(Protocol):
+    """Where a message is written to at once."""
+
+    def write(self, message: Message, /) -> bool:
+        """Write it; whether whoever sends should wait. Raises StatewsError if it is over."""
+        ...
+
+    def write_text(self, text: str, /) -> bool:
+        """The same for what is known to be ASCII text."""
+        ...
+
+    async def wait_room(self) -> None:
+        """Return when what was written is out, or the link is over."""
+        ...
 
 
 def was_too_big(ending: StatewsError | None) -> bool:

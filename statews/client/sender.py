@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event, current_time
 from anyio.lowlevel import checkpoint
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..transport.link import Link
     from .intake import Intake
     from .keeper import Keeper
+    from .plain import Way
     from .session import Session
 
 __all__ = ["Sender"]
@@ -41,22 +42,6 @@ __all__ = ["Sender"]
 
 TURNS: Final = 16
 TURN: Final = 64  # messages that are queued on an open link between two turns for others
-
-
-class Way(Protocol):
-    """Where a message is written to at once."""
-
-    def write(self, message: Message, /) -> bool:
-        """Write it; whether whoever sends should wait. Raises StatewsError if it is over."""
-        ...
-
-    def write_text(self, text: str, /) -> bool:
-        """The same for what is known to be ASCII text."""
-        ...
-
-    async def wait_room(self) -> None:
-        """Return when what was written is out, or the link is over."""
-        ...
 
 
 class Sender:
