@@ -229,8 +229,7 @@ class Driver:
         )
 
     def _fire(self, event: Event) -> None:
-        left = self._life.fire(event)
-        intake = self.sender.intake
+        left, intake = self._life.fire(event), self.sender.intake
         place = 0 if intake is None else len(intake.feed)
         if self._wish == "nudge":
             self._wish = None
@@ -238,7 +237,8 @@ class Driver:
             self._retries.settle()
         if self.state is not left:
             self._enter(left, event)
-        self._publish(left, event)
+        # What came in as the link was opened is behind the change.
+        self._publish(left, event, place=place if event == "opened" else None)
 
     def _enter(self, left: State, event: Event) -> None:
         self._tell_sender(left)
@@ -246,11 +246,11 @@ class Driver:
         self._phase = Phase.LIVE if self.state is State.OPEN else None
         self._log(left, event)
 
-    def _publish(self, left: State, event: Event) -> None:
-        change = Change(left=left, event=event, now=self.snapshot())
+    def _publish(self, left: State, event: Event, *, place: int | None = None) -> None:
+        change, intake = Change(left=left, event=event, now=self.snapshot()), self.sender.intake
         self.observers.publish(change)
-        if intake is not None:  # what came in as the link was opened is behind the change
-            intake.publish(change, place if event == "opened" else len(intake.feed))
+        if intake is not None:
+            intake.publish(change, len(intake.feed) if place is None else place)
 
     def _tell_sender(self, left: State) -> None:
         if left is State.OPEN:
