@@ -169,6 +169,8 @@ class Intake:
 
     def tick(self, now: float) -> float:
         """Do what is due, and return when to look again."""
+        if self._beat_at == math.inf and not self.strategies:
+            return math.inf  # as nearly always, and for each read
         if now >= self._beat_at:
             self._beat(now)
         due = min(self._answer_due, self.deadline)

@@ -275,6 +275,17 @@ def test_each_run_of_stamps_that_is_held_has_a_gap_before_it() -> None:
         ]  # fmt: skip
 
 
+def test_a_run_that_is_not_beyond_the_newest_stamp_has_no_gap_of_its_own() -> None:
+    client = running(paged(retries=0))
+    client.end()
+    client.begin()
+    client.take(*live(99.5))
+    client.miss()
+    client.take(*live(106))
+    client.wait()
+    assert ids(client) == ["99.5", ("gap", 100, 106), "106"]
+
+
 def test_a_history_that_begins_amid_what_is_held_has_what_was_lost_behind() -> None:
     client = running(paged(overlap=0.0))
     client.end()

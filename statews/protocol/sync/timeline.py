@@ -314,11 +314,12 @@ class Timeline:
 
     def _lose_up_to(self, first: float | None, fetch: Fetch, reason: str) -> None:
         """Report what is missing before `first`: before each run, and none within one."""
-        runs = fetch.runs or [[]]
-        for run in runs:
+        runs = list(fetch.runs or [[]])
+        while True:
+            run = runs.pop(0)
             below = [x for x in run if first is None or x.stamp < first]
             beyond = self._first_beyond(below)
-            is_last = run is runs[-1] or len(below) < len(run)
+            is_last = not runs or len(below) < len(run)
             if is_last or beyond is not None:
                 self._lose(first if beyond is None else beyond, reason)
             if is_last:
