@@ -88,6 +88,7 @@ class Log(Queue):
 
     acknowledged: int
     numbered: float
+    size_bytes: int
     written: int
 
     def __init__(self, settings: Outbox, *, is_numbered_at_once: bool = False) -> None:
