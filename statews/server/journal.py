@@ -55,6 +55,7 @@ class Journal:
         tombstones: the last ones that are, by id.
         away: those without a link, and when they expire, the first first.
         room: what all logs together may hold.
+        has_failed: whether the store could not keep the last that it was to.
         is_left: whether the server is, and nothing will come or go any more.
         arriving: where each link in its turn puts together what comes in.
     """
@@ -64,6 +65,7 @@ class Journal:
         self.tombstones: dict[str, Tombstone] = {}
         self.away: dict[Session, float] = {}
         self.room: Room = Room(limits.total_bytes)
+        self.has_failed: bool = False
         self.is_left: bool = False
         self.arriving: deque[Message] = deque()
         self._limits = limits
@@ -230,11 +232,13 @@ class Journal:
         handed, self._handed = self._handed, {}
         try:
             await store.commit()
-        except BaseException:
+        except BaseException as error:
+            self.has_failed = isinstance(error, StoreError)
             left = {session: mark for session, mark in handed.items() if not session.is_over}
             self._handed = {**left, **self._handed}
             self._moved.set()
             raise
+        self.has_failed = False
         for session, (last, standing) in handed.items():
             session.stored(last, standing)
 

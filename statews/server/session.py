@@ -156,9 +156,11 @@ class Session(Sending):
         """The message received last is handled: tell the client, before the next is asked for.
 
         Raises:
-            StoreError: the store cannot keep that.
+            StoreError: the store cannot keep that. As long as it cannot, there is no next one.
         """
-        if self.inbox.handle_last() is not None:
+        inbox = self.inbox
+        is_unsaved = self._journal.has_failed and inbox.cursor.safe < inbox.cursor.rx
+        if inbox.handle_last() is not None or is_unsaved:
             await self._save()
             self.saved()
 

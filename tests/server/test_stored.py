@@ -371,3 +371,25 @@ async def test_the_store_is_soon_told_what_the_log_has_dropped() -> None:
         session = only(server)
         (text,) = disk._positions.values()
         assert json.loads(text)["acknowledged"] == session.peer.log.acknowledged == 900
+
+
+async def test_a_handler_that_goes_on_gets_nothing_more_until_the_store_works() -> None:
+    disk, heard = Disk(), list[object]()
+
+    async def handler(session: Session) -> None:
+        while True:
+            try:
+                heard.append(await session.receive())
+            except StoreError:
+                await anyio.sleep(1)
+
+    async with serve(handler, store=disk), connect() as connection:
+        await (await connection.send("stored")).wait_acknowledged()
+        disk.is_full = True
+        await connection.send("not stored")
+        await connection.send("not given out")
+        await anyio.sleep(10.5)
+        assert heard == ["stored", "not stored"]
+        disk.is_full = False
+        await connection.flush()
+        assert heard == ["stored", "not stored", "not given out"]
