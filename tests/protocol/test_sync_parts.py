@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from typing_extensions import override
 
 from statews import UsageError
 from statews.protocol.plain import Message
@@ -13,7 +14,7 @@ from statews.protocol.sync.fetching import Settings
 from statews.protocol.sync.questions import Ask, Question, Questions
 from statews.protocol.sync.reading import Answer, Reader, Wrong, is_number
 from statews.protocol.sync.recent import Recent
-from statews.protocol.sync.strategy import Gap, Outcome, Reset
+from statews.protocol.sync.strategy import Gap, Outcome, Reset, Strategy
 from statews.protocol.sync.track import Room, Track
 
 # Ids that were released lately.
@@ -206,3 +207,52 @@ def test_a_fallback_is_told_the_time_of_each_message() -> None:
     assert outer.take('{"m": 5}', 2.0)
     assert outer.take('{"m": 7}', 3.0)
     assert outer.deadline == 13.0
+
+
+# A strategy of the application's own.
+
+
+class Simplest(Strategy):
+    """It asks with each link, and takes nothing."""
+
+    @property
+    @override
+    def deadline(self) -> float:
+        return math.inf
+
+    @override
+    def begin(self, now: float) -> None:
+        self._outcome.requests.append(f"asked at {now}")
+
+    @override
+    def take(self, message: Message, now: float) -> bool:
+        return False
+
+    @override
+    def expire(self, now: float) -> None:
+        """Nothing is ever due."""
+
+    @override
+    def end(self) -> None:
+        """Nothing is held."""
+
+    @override
+    def handled(self, mark: object) -> None:
+        """Nothing was delivered."""
+
+    @property
+    @override
+    def position(self) -> object:
+        return None
+
+    @override
+    def restore(self, position: object) -> None:
+        """There is nothing to go on after."""
+
+
+def test_a_strategy_that_says_nothing_of_sessions_asks_again_where_something_may_be_lost() -> None:
+    strategy = Simplest()
+    strategy.repeat(1.0)
+    strategy.miss(2.0)
+    strategy.prolong(3.0)
+    assert strategy.drain() == (["asked at 1.0", "asked at 2.0"], [])
