@@ -237,6 +237,6 @@ def pytest_runtest_makereport(
     setting = _setting(item)
     if call.when == "call" and report.failed and TRACE in item.stash and setting is not None:
         again = f"again: pytest '{item.nodeid.partition('[')[0]}' --statews-seed {setting.seed}"
-        text = f"{item.stash[TRACE]}\n\n{again}"
+        text = f"{item.stash[TRACE].excerpt()}\n\n{again}"
         report.sections.append((f"what happened, on {setting.backend}", text))
     return report

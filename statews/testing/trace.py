@@ -12,6 +12,8 @@ from anyio import current_time
 __all__ = ["Trace"]
 
 KEPT: Final = 10_000  # lines; older ones only count in the digest
+FIRST: Final = 100  # lines that are kept as well: there it begins
+LAST: Final = 400  # lines that say enough of how it ends
 
 
 class Trace:
@@ -21,12 +23,14 @@ class Trace:
         lines: the latest 10,000.
     """
 
-    __slots__ = ("_clock", "_digest", "_since", "lines")
+    __slots__ = ("_clock", "_count", "_digest", "_first", "_since", "lines")
 
     def __init__(self, clock: Callable[[], float] = current_time) -> None:
         self.lines: deque[str] = deque(maxlen=KEPT)
         self._clock = clock
         self._since: float | None = None
+        self._first: list[str] = []
+        self._count = 0
         self._digest = hashlib.sha256()
 
     def note(self, who: str, what: str) -> None:
@@ -39,6 +43,9 @@ class Trace:
             self._since = now
         line = f"{now - self._since:10.3f} {who:<10} {what}"
         self.lines.append(line)
+        self._count += 1
+        if self._count <= FIRST:
+            self._first.append(line)
         self._digest.update(line.encode() + b"\n")
 
     @property
@@ -48,3 +55,11 @@ class Trace:
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+    def excerpt(self) -> str:
+        """How it begins and how it ends; all of it, if it is short."""
+        left_out = self._count - FIRST - LAST
+        if left_out <= 0:
+            return str(self)
+        last = list(self.lines)[-LAST:]
+        return "\n".join([*self._first, f"[{left_out} lines are left out here]", *last])
