@@ -64,7 +64,8 @@ def connect(
             gets the `Link`, and may send and receive on it. If it fails, the attempt has failed.
         session: have a session that outlives its links, with a server that speaks `statews.v1`.
             On its links the `on_open` hooks do not run, for the session keeps what they would
-            restore, and `sync` fetches only what the session has lost.
+            restore, and a new one begins with `Resume.first`; `sync` fetches only what the
+            session has lost.
         sync: brings streams of messages up to date on each new link: `Latest`, `Since`, `After`.
             Each is for one connection at a time, and goes on with the next where it was.
         store: keeps the outbox and the positions of `sync` beyond this process; it calls for
