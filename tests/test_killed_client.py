@@ -87,4 +87,4 @@ async def test_what_was_sent_arrives_in_order_and_what_was_missed_is_asked_for(
     assert arrived == sorted(arrived)
     assert server.asked[0] == 0
     assert server.asked == sorted(server.asked)  # it never forgot what it had handled and stored
-    assert got[:10] == list(range(1, 11))
+    assert list(dict.fromkeys(got))[:10] == list(range(1, 11))  # its place may not be stored yet

@@ -35,6 +35,7 @@ class Pipe:
 
     __slots__ = (
         "_arrives",
+        "_bandwidth",
         "_ends",
         "_free",
         "_pieces",
@@ -64,10 +65,13 @@ class Pipe:
         self._pieces: deque[tuple[float, bytes]] = deque()
         self._arrives = -math.inf  # when the last piece does: TCP keeps the order
         self._free = -math.inf  # when the line is done with what was sent
+        self._bandwidth = line.bandwidth  # by which that was reckoned
         self._ends = math.inf  # when the ending arrives
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""
+        if self.line.bandwidth != self._bandwidth:
+            self._reckon_anew()
         self.changed.set()
         self.changed = Event()
 
@@ -91,6 +95,18 @@ class Pipe:
             now = self._free
         self._arrives = max(self._arrives, now + delay)
         return self._arrives
+
+    def _reckon_anew(self) -> None:
+        """The line has another width: what is still on it goes on at that speed."""
+        self._bandwidth, now = self.line.bandwidth, self.clock()
+        if self._arrives <= now:
+            return
+        self._free = self._arrives = now
+        for index, (due, data) in enumerate(self._pieces):
+            if due > now:
+                self._pieces[index] = self._due(len(data), self.line.latency), data
+        if now < self._ends < math.inf:
+            self._ends = self._arrives
 
     def end(self, how: Ending) -> None:
         """End behind what was sent. An orderly end may become a reset, and not the other way."""

@@ -112,7 +112,6 @@ def test_what_passes_a_narrow_line_arrives_bit_by_bit(backend: Backend) -> None:
     async def scene(network: Network, client: MemoryStream, server: MemoryStream) -> None:
         network.slow(bandwidth=100, latency=1)
         await send(client, bytes(1010))
-        network.slow(bandwidth=math.inf)
         sizes: list[int] = []
         while sum(sizes) < 1010:
             sizes.append(len(await receive(server)))
@@ -430,3 +429,29 @@ def test_a_host_has_many_names(backend: Backend, listened: str, dialled: str) ->
         assert network.accepted == 1
 
     run(main, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"), [(10_000.0, 11.9), (50.0, 390.0), (math.inf, 10.0)]
+)
+def test_what_is_on_a_narrow_line_goes_on_at_the_speed_that_it_is_given(
+    backend: Backend, width: float, expected: float
+) -> None:
+    async def scene(network: Network, client: MemoryStream, server: MemoryStream) -> None:
+        network.slow(bandwidth=100)
+        began = current_time()
+        await send(client, b"x" * 20_000)
+        client.send_eof()
+        async with anyio.create_task_group() as group:
+            group.start_soon(widen, network)
+            received = 0
+            while data := await receive(server):
+                received += len(data)
+        assert received == 20_000
+        assert current_time() - began == pytest.approx(expected, abs=0.3)
+
+    async def widen(network: Network) -> None:
+        await anyio.sleep(10)  # a thousand bytes have arrived
+        network.slow(bandwidth=width)
+
+    play(backend, scene)
