@@ -187,7 +187,12 @@ class Feed:
 
     def pass_over(self, message: Message) -> None:
         """Add a message of the session that is handled as soon as everything before it is."""
-        self._items.append(Item(None, self._session, message))
+        if self._items or self._last is not None or self._session is None:
+            self._items.append(Item(None, self._session, message))
+        else:  # nothing is before it, and an application that only sends asks for nothing
+            self._session.handled(message)
+            if self.on_handled is not None:
+                self.on_handled(self._session)
 
     def publish(self, change: Change, place: int) -> None:
         """Put in a change of state, if anybody wants to know and looks from time to time.

@@ -51,8 +51,9 @@ async def _restore(settings: Settings, sender: Sender, session: Session | None) 
     messages = await keeper.open()
     try:
         sender.restore(messages)
-    except UsageError:
-        await keeper.close()
+    except BaseException:
+        with CancelScope(shield=True):
+            await keeper.close()
         raise
     sender.keeper = keeper
     if sender.intake is not None:

@@ -49,7 +49,9 @@ class Intake:
     """
 
     __slots__ = (
+        "_ahead",
         "_answer_due",
+        "_arrived",
         "_asked",
         "_beat_at",
         "_is_held_up",
@@ -72,6 +74,7 @@ class Intake:
         self._asked: list[tuple[Strategy, Entry]] = []  # by it, and not known to have arrived
         self._beat_at = math.inf  # when the application's heartbeat is due
         self._answer_due = math.inf  # and the answer to it
+        self._arrived = self._ahead = 0  # bytes: where the peer was, and where the heartbeat ends
         self._is_held_up = False  # at the last look: answers could not come in
         self._logged: set[str] = set()
 
@@ -196,10 +199,16 @@ class Intake:
             self._answer_due = now + heartbeat.timeout
         for strategy in self.strategies:
             strategy.prolong(now)
+            if strategy.deadline <= now:  # one that does not care
+                strategy.expire(now)
+                self._carry_out(strategy)
 
     def _expire(self, link: Link, now: float) -> None:
         """Do without what did not come; but not without a sign of the peer's application."""
-        if now >= self._answer_due:
+        heartbeat = self._policy.heartbeat
+        if now >= self._answer_due and heartbeat is not None and self._is_in_line(link):
+            self._answer_due = now + heartbeat.timeout
+        elif now >= self._answer_due:
             self._answer_due = math.inf
             why = "the peer did not answer the application's heartbeat in time"
             link.depart(PeerSilent(why))
@@ -207,6 +216,11 @@ class Intake:
             if now >= strategy.deadline:
                 strategy.expire(now)
                 self._carry_out(strategy)
+
+    def _is_in_line(self, link: Link) -> bool:
+        """Whether the peer still takes in what stands before the heartbeat, such as an upload."""
+        before, (self._arrived, _) = self._arrived, link.passage
+        return before < self._arrived < self._ahead
 
     def _use(self, link: Link, now: float) -> None:
         """This is the link from now on."""
@@ -313,7 +327,9 @@ class Intake:
             if not self._is_held_up_on(self._link):
                 self._link.asked()
             # As with pings, a second question is no second chance.
-            self._answer_due = min(self._answer_due, now + heartbeat.timeout)
+            if self._answer_due == math.inf:
+                self._answer_due = now + heartbeat.timeout
+                self._arrived, self._ahead = self._link.passage
 
     def _ask_for(self, strategy: Strategy, request: Message, spoken: Spoken) -> None:
         """Send a request in a session. If the link is over, it is made again on the next."""

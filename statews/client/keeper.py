@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event, current_time, move_on_after, sleep
 
-from ..errors import StoreError, UsageError
+from ..errors import StoreError
 from ..policy import OnStoreError
 from ..store.base import Stored
 
@@ -92,8 +92,9 @@ class Keeper:
         self.durable = contents.next_number - 1
         try:
             self._restore(contents)
-        except UsageError:
-            await self.close()  # it is not used, so nobody else would release it
+        except BaseException:
+            with CancelScope(shield=True):
+                await self.close()  # it is not used, so nobody else would release it
             raise
         return [each for each in contents.messages if each.stream == OURS]
 

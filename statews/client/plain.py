@@ -45,9 +45,11 @@ class Way(Protocol):
         ...
 
 
-def was_too_big(ending: StatewsError | None) -> bool:
+def was_too_big(link: Link) -> bool:
     """Whether the peer ended a link since it would not take a message."""
-    return isinstance(ending, LinkClosed) and ending.code == CloseCode.TOO_BIG
+    ending = link.ending
+    is_refusal = isinstance(ending, LinkClosed) and ending.code == CloseCode.TOO_BIG
+    return is_refusal and not link.is_left  # else it is the answer to a code of ours
 
 
 class Plain:
@@ -90,8 +92,8 @@ class Plain:
 
     def lost(self) -> None:
         """The link is gone: what it is gone for is not to end the next one as well."""
-        if was_too_big(self._link.ending):
-            self._queue.refuse_longest(longer_than=self._longest)
+        if was_too_big(self._link):
+            self._queue.refuse_longest(longer_than=max(self._longest, self._link.longest_sent))
 
     def refill(self) -> bool:
         """See `Traffic`."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
+from typing_extensions import TypeIs
+
 from ..errors import UsageError
 from ..protocol.plain import Message
 from ..protocol.session import Window
 
-__all__ = ["First", "OnMissing", "Resume"]
+__all__ = ["First", "OnMissing", "Resume", "are_messages"]
 
 First = Sequence[Message] | Callable[[], Awaitable[Sequence[Message]]]
 """Messages, or an async callable that gives them."""
@@ -57,11 +59,12 @@ class Resume:
         except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"Resume.auth must be made of what JSON knows: {error}") from error
         first: object = self.first
-        if not (callable(first) or _are_messages(first)):
+        if not (callable(first) or are_messages(first)):
             raise UsageError(f"Resume.first must be messages, got {self.first!r:.100}")
 
 
-def _are_messages(value: object) -> bool:
+def are_messages(value: object) -> TypeIs[Sequence[Message]]:
+    """Whether it is a sequence of messages, and not one message."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         return False
     return all(isinstance(each, (str, bytes)) for each in cast("Sequence[object]", value))

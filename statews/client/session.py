@@ -24,7 +24,7 @@ from ..protocol.session import (
 )
 from ..protocol.session.chain import start as start_chain
 from ..protocol.sync import Reset
-from .resume import OnMissing, Resume
+from .resume import OnMissing, Resume, are_messages
 from .settings import provide
 
 if TYPE_CHECKING:
@@ -178,7 +178,8 @@ class Session:
         if welcome.result in (Result.NEW, Result.RESET):
             self._start_over(welcome)
         self.ticket.renew(welcome)
-        await self._begin_with(is_new=welcome.result in (Result.NEW, Result.RESET))
+        is_new = welcome.result in (Result.NEW, Result.RESET)
+        await self._begin_with(is_new=is_new, largest=welcome.largest)
         self._withdraw_longer(welcome.largest)
         link.limit_messages(largest + LONGEST_HEADER)
         await self._save()  # the first frame proves the token, and retires the one before
@@ -186,13 +187,20 @@ class Session:
         self._link = link
         self.links += 1
 
-    async def _begin_with(self, *, is_new: bool) -> None:
+    async def _begin_with(self, *, is_new: bool, largest: int) -> None:
         """Have said first what a new session begins with, until it is known to have arrived."""
         self._is_fresh = is_new or self.is_fresh
         first = self._settings.first if self._is_fresh else ()
         if callable(first):
+            self.first = [Entry("")]  # nobody knows yet what it is, and nothing of it has arrived
             first = await provide("Resume.first", first)
+            if not are_messages(first):
+                raise UsageError(f"Resume.first must give messages, got {first!r:.100}")
         self.first = [Entry(message) for message in first]
+        longest = max((entry.size for entry in self.first), default=0)
+        if longest > largest:
+            text = f"the server takes messages of {largest} bytes"
+            raise UsageError(f"{text}, and Resume.first has one of {longest}")
 
     @property
     def is_fresh(self) -> bool:

@@ -93,7 +93,7 @@ class Spoken:
 
     def lost(self) -> None:
         """See `Plain.lost`."""
-        if was_too_big(self.link.ending):
+        if was_too_big(self.link):
             self._session.peer.refuse_longest()
 
     def refill(self) -> None:

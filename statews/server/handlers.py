@@ -8,9 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope, current_time
+from anyio import CancelScope, current_time, sleep
 
-from ..errors import ConnectionClosed, StatewsError
+from ..errors import ConnectionClosed, StatewsError, StoreError
 from ..protocol.codes import CloseCode
 from ..transport.crew import make_crew
 from .session import Session
@@ -23,6 +23,7 @@ __all__ = ["Handler", "Handlers"]
 Handler = Callable[[Session], Awaitable[object]]
 
 FAREWELL: Final = 5.0  # seconds that a handler has after its session; and the other way round
+PAUSE: Final = 1.0  # seconds before a store that failed is asked again
 
 logger: Final = logging.getLogger("statews.server")
 
@@ -101,12 +102,18 @@ class Handlers:
 
     async def _see_off(self, session: Session) -> None:
         """Its handler is done: the session ends when the client has everything it was sent."""
-        await session.acknowledge()
-        self._ready.add(session)
+        self._ready.add(session)  # from now on it is neither put to sleep nor called anew
+        while not session.is_over:
+            try:
+                await session.acknowledge()
+                break
+            except StoreError as error:
+                logger.error("the store failed: %s", error)  # noqa: TRY400 - no bug of ours
+                await sleep(PAUSE)
         with contextlib.suppress(StatewsError):
             while not session.is_over:
                 with CancelScope(deadline=current_time() + FAREWELL):
-                    await session.flush()
+                    await session.wait_passed()
                     break
                 if session.is_written:
                     break  # what the application has not handled, its connection has

@@ -233,7 +233,7 @@ class Journal:
         try:
             await store.commit()
         except BaseException as error:
-            self.has_failed = isinstance(error, StoreError)
+            self.has_failed |= isinstance(error, StoreError)
             left = {session: mark for session, mark in handed.items() if not session.is_over}
             self._handed = {**left, **self._handed}
             self._moved.set()

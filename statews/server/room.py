@@ -102,15 +102,7 @@ class Room:
             session.wake()
 
     def _wake(self) -> None:
-        """Wake those for whom there is room, the first first."""
-        left = self.left
-        woken: list[Sending] = []
-        for session, size_bytes in self._waiting.items():
-            if size_bytes <= left:
-                left -= size_bytes
-                woken.append(session)
-            if left <= 0:
-                break
-        for session in woken:
+        """Wake each for whom there is room: who wakes may be gone, or need it no more."""
+        for session in [one for one, size in self._waiting.items() if size <= self.left]:
             del self._waiting[session]
             session.wake()

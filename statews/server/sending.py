@@ -292,10 +292,18 @@ class Sending(ABC):
             self._check_alive()
             await self._wait_room()
 
+    async def wait_passed(self) -> None:
+        """`flush`, but of what was dropped word is enough; and with what is sent meanwhile."""
+        peer = self.peer
+        while peer.log.confirmed < peer.log.last or peer.has_frames:
+            self._check_alive()
+            await self._wait_room()
+
     @property
     def is_written(self) -> bool:
-        """Whether everything that was sent went out by the link that is up."""
-        return self._attachment is not None and not self.peer.log.has_waiting
+        """Whether everything that was sent is with the client, as its answer on this link says."""
+        peer = self.peer
+        return self._attachment is not None and not (peer.has_frames or peer.is_asked)
 
     # The link comes and goes.
 

@@ -19,6 +19,7 @@ from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
 from ..errors import BusyError, LinkClosed, LinkDropped, PeerSilent, StatewsError
+from ..protocol.entry import Entry
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Side
 from .eventloop import make_signal
@@ -51,14 +52,21 @@ class Reader(Enum):
 
 
 class Link(Wire):
-    """An open WebSocket link. `on_open` hooks and the handlers of `listen` get one."""
+    """An open WebSocket link. `on_open` hooks and the handlers of `listen` get one.
 
-    __slots__ = ("_reader", "_until")
+    Attributes:
+        is_left: whether this side has begun to close it.
+        longest_sent: bytes of the longest message that `send` was given.
+    """
+
+    __slots__ = ("_reader", "_until", "is_left", "longest_sent")
 
     def __init__(self, stream: ByteStream, opened: Opened, policy: Policy) -> None:
         super().__init__(stream, opened, policy)
         self._reader = Reader.NOBODY
         self._until = math.inf  # `serve` returns then
+        self.is_left: bool = False
+        self.longest_sent: int = 0
 
     # What the application's tasks call.
 
@@ -74,7 +82,10 @@ class Link(Wire):
 
         Cancellation: the message is on its way, whole.
         """
-        if self.write(message):
+        is_full = self.write(message)
+        if len(message) > self.longest_sent:
+            self.longest_sent = Entry(message).size
+        if is_full:
             await self.wait_room()
 
     @property
@@ -235,6 +246,7 @@ class Link(Wire):
                 if self.traffic is not None:
                     self.traffic.finish()
                 self.state = LinkState.CLOSING
+                self.is_left = True
                 self._put(self._encoder.close(code, reason))
             while not self._flush():
                 await self._stream.wait_writable()

@@ -347,6 +347,11 @@ class Wire(Writing):
 
     def _is_taking(self, now: float) -> bool:
         """Whether the peer's system takes in what was sent before the ping."""
+        arrived, upto = self.passage
+        return self._liveness.looked(now, arrived=arrived, under_way=upto - arrived)
+
+    @property
+    def passage(self) -> tuple[int, int]:
+        """How many bytes of ours the peer's system has, and how many it will have in the end."""
         arrived, under_way = self._stream.transit()
-        under_way += self._outgoing.size
-        return self._liveness.looked(now, arrived=arrived, under_way=under_way)
+        return arrived, arrived + under_way + self._outgoing.size

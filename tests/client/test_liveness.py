@@ -374,3 +374,31 @@ async def test_a_peer_that_breaks_the_protocol_is_told_and_replaced(world: World
         assert isinstance(error, statews.FrameError)
         await connection.wait_for(State.OPEN)
     assert [ending.code for ending in told] == [error.close_code] == [1002]
+
+
+async def test_a_heartbeat_of_the_application_that_stands_behind_an_upload_is_waited_for(
+    world: World,
+) -> None:
+    sizes: list[int] = []
+
+    async def handler(link: Link) -> None:
+        async for message in link:
+            if message == "ping":
+                await link.send("pong")
+            else:
+                sizes.append(len(message))
+
+    world.scripts = [accept(handler)]
+    heartbeat = Heartbeat(
+        interval=10, timeout=10, message="ping", is_answer=lambda message: message == "pong"
+    )
+    async with connect(policy=steady(heartbeat=heartbeat)) as connection:
+        world.wires[-1].faults.slow(bandwidth=10_000)
+        world.wires[-1].link.notify()
+        receipt = await connection.send("x" * 600_000)
+        await receipt.wait_acknowledged()
+        assert sizes == [600_000]
+        assert len(world.wires) == 1
+        world.wires[-1].freeze()
+        with anyio.fail_after(21):
+            await connection.wait_for(State.BACKING_OFF)

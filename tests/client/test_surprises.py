@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
@@ -10,7 +11,17 @@ import pytest
 from typing_extensions import override
 
 import statews
-from statews import Change, ConnectionClosed, Link, LinkClosed, State
+from statews import (
+    Change,
+    ConnectionClosed,
+    Delivery,
+    Limits,
+    Link,
+    LinkClosed,
+    MemoryStore,
+    Outbox,
+    State,
+)
 from statews.protocol.sync import Output, Strategy
 from statews.store.base import Contents, Stored
 
@@ -301,3 +312,62 @@ async def test_what_exits_the_process_leaves_as_it_is(world: World) -> None:
         await connection.__aenter__()
     assert connection.state is State.CLOSED
     assert world.live_wires() == []
+
+
+class Hasty(Broken):
+    """A strategy of one's own that does not care for what keeps answers away."""
+
+    def __init__(self) -> None:
+        super().__init__("never")
+        self.due = math.inf
+        self.expired_at: list[float] = []
+
+    prolong = Strategy.prolong
+
+    @property
+    @override
+    def deadline(self) -> float:
+        return self.due
+
+    @override
+    def begin(self, now: float) -> None:
+        self.due = now + 5
+
+    @override
+    def expire(self, now: float) -> None:
+        self.expired_at.append(now)
+        self.due = math.inf
+
+
+async def test_a_deadline_passes_although_the_application_takes_nothing(world: World) -> None:
+    async def handler(link: Link) -> None:
+        for _ in range(20):
+            await link.send("x" * 1000)
+        await anyio.sleep_forever()
+
+    world.scripts = [accept(handler)]
+    strategy, began = Hasty(), anyio.current_time()
+    async with connect(sync=strategy, policy=steady(limits=Limits(inbox_bytes=2000))):
+        await anyio.sleep(60)
+    assert [at - began for at in strategy.expired_at] == [pytest.approx(5, abs=1)]
+
+
+class Forgetful(Broken):
+    """It cannot read what it has stored."""
+
+    @override
+    def restore(self, position: object) -> None:
+        raise Surprise("an old format")
+
+
+async def test_a_store_is_released_when_what_it_holds_breaks_a_strategy() -> None:
+    store = MemoryStore()
+    await store.open()
+    store.save_position("forgetful", "{}")
+    await store.commit()
+    await store.close()
+    policy = steady(outbox=Outbox(delivery=Delivery.AT_LEAST_ONCE))
+    with pytest.raises(Surprise):
+        await connect(policy=policy, sync=Forgetful("never"), store=store).__aenter__()
+    await store.open()
+    await store.close()

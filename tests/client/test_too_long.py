@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 import statews
 from statews import (
+    Acknowledged,
     Backoff,
     Delivery,
     DeliveryError,
@@ -104,3 +106,32 @@ async def test_what_a_link_broke_off_with_is_sent_again_however_long(world: Worl
         await connection.flush()
         assert {receipt.state for receipt in receipts} == {ReceiptState.ACKNOWLEDGED}
     assert narrow.got == ["x", LONG]
+
+
+async def test_what_a_hook_has_sent_is_blamed_on_no_message(world: World) -> None:
+    async def handler(link: Link) -> None:
+        async for _ in link:
+            pass
+
+    async def hook(link: Link) -> None:
+        await link.send("h" * 5000)
+
+    world.scripts = [accept(handler, message_bytes=1000)]
+    async with connect(policy=keeping(), on_open=hook, wait=False) as connection:
+        receipts = [await connection.send(text) for text in ("one", "two", "three")]
+        await anyio.sleep(100)
+        assert len(world.wires) > 3
+        assert [receipt.state for receipt in receipts] == [ReceiptState.QUEUED] * 3
+
+
+async def test_a_close_of_our_own_with_1009_refuses_nothing(world: World) -> None:
+    async def handler(link: Link) -> None:
+        async for _ in link:
+            pass
+
+    world.scripts = [accept(handler)]
+    acknowledged = Acknowledged(id=lambda message: message, acked=lambda _: None)
+    async with connect(policy=keeping(acknowledged=acknowledged)) as connection:
+        receipt = await connection.send("precious")
+        await connection.close(1009)
+        assert receipt.state is not ReceiptState.DROPPED

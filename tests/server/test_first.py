@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 import statews
-from statews import HookError, Outbox, Policy, Resume, Session, State, UsageError
+from statews import HookError, Limits, Outbox, Policy, Resume, Session, State, UsageError
 from statews.policy import Delivery
 from statews.store import MemoryStore
 from statews.testing import Network, Way
@@ -134,5 +134,38 @@ async def test_what_a_callable_gives_has_to_be_messages() -> None:
 
     policy = Policy()
     async with serve(), connect(session=Resume(first=first), policy=policy, wait=False) as client:
-        with pytest.raises(statews.ConnectionFailed, match="a message is str or bytes, got int"):
+        with pytest.raises(statews.ConnectionFailed, match="must give messages, got \\[7\\]"):
             await client.wait_for(State.OPEN)
+
+
+@pytest.mark.parametrize("way", ["fails", "hangs"])
+async def test_one_that_fails_in_a_new_session_is_asked_for_again(way: str) -> None:
+    calls = 0
+
+    async def first() -> Sequence[str]:
+        nonlocal calls
+        calls += 1
+        if calls == 2 and way == "fails":
+            raise LookupError
+        if calls == 2:
+            await anyio.sleep_forever()
+        return ["subscribe"]
+
+    desk, again = Desk(), Desk()
+    async with connect(session=Resume(first=first), policy=AGAIN, wait=False) as connection:
+        async with serve(desk.handle):
+            await connection.send("one")
+            await connection.flush()
+        async with serve(again.handle):
+            await connection.send("two")
+            await connection.flush()
+    assert desk.heard == ["subscribe", "one"]
+    assert again.heard == ["subscribe", "two"]
+
+
+async def test_one_that_the_server_does_not_take_fails() -> None:
+    server_policy = steady(limits=Limits(message_bytes=1000))
+    first = Resume(first=["x" * 2000])
+    async with serve(policy=server_policy), connect(session=first, wait=False) as connection:
+        with pytest.raises(statews.ConnectionFailed, match="takes messages of 1000 bytes"):
+            await connection.wait_for(State.OPEN)

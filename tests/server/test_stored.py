@@ -16,6 +16,7 @@ from statews import (
     StoreCorruptError,
     StoreError,
 )
+from statews.server.settings import Request
 from statews.testing import Network
 
 from .test_identity import old
@@ -393,3 +394,36 @@ async def test_a_handler_that_goes_on_gets_nothing_more_until_the_store_works() 
         disk.is_full = False
         await connection.flush()
         assert heard == ["stored", "not stored", "not given out"]
+
+
+async def test_a_cancelled_send_of_another_session_does_not_make_the_store_work() -> None:
+    disk, heard = Disk(), list[object]()
+
+    async def handler(session: Session) -> None:
+        while session.principal == "reader":
+            try:
+                heard.append(await session.receive())
+            except StoreError:
+                await anyio.sleep(0.5)
+        while True:
+            with anyio.move_on_after(0.01):
+                await session.send("x")
+            await anyio.sleep(0.25)
+
+    async def authenticate(request: Request) -> str:
+        return str(request.auth)
+
+    async with (
+        serve(handler, store=disk, authenticate=authenticate),
+        dialled() as reader,
+        dialled() as other,
+    ):
+        await reader.greet(auth="reader")
+        await other.greet(auth="other")
+        disk.is_full, disk.seconds = True, 0.6
+        await reader.say("M1;a", "M2;b")
+        await anyio.sleep(8)
+        assert heard == ["a"]
+        disk.is_full = False
+        await anyio.sleep(8)
+        assert heard == ["a", "b"]

@@ -254,3 +254,23 @@ async def test_what_is_lost_while_a_fetch_is_open_is_fetched(
         assert gap.stream == "session"
         assert numbers([each for each in rest if each != "something else"]) == [1, 2, 3]
         assert connection.phase is Phase.LIVE
+
+
+async def test_a_client_that_only_sends_finds_a_server_that_hangs() -> None:
+    hangs = False
+
+    async def handler(session: Session) -> None:
+        async for message in session:
+            if message == "are you there" and not hangs:
+                await session.send("yes")
+
+    heartbeat = Heartbeat(
+        interval=1, timeout=3, message="are you there", is_answer=lambda message: message == "yes"
+    )
+    session = Resume(window=Window(messages=20))
+    async with serve(handler), connect(session=session, policy=steady(heartbeat=heartbeat)) as one:
+        await anyio.sleep(60)
+        assert one.state is State.OPEN
+        hangs = True
+        with anyio.fail_after(10):
+            await one.wait_for(State.BACKING_OFF)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Callable
 
 import anyio
 import pytest
 
 import statews
-from statews import ReceiptState, Session, SessionLimits, State, StatewsError, Timeouts, UsageError
+from statews import (
+    Gap,
+    Limits,
+    ReceiptState,
+    Session,
+    SessionLimits,
+    State,
+    StatewsError,
+    Timeouts,
+    UsageError,
+)
 from statews.server.settings import Request
 from statews.store import MemoryStore
 from statews.testing import Network
 
 from .test_stored import Disk
-from .world import SOON, connect, dialled, echo, go_missing, only, serve, steady
+from .world import SOON, connect, dialled, echo, go_missing, only, seen_by, serve, steady
 
 pytestmark = pytest.mark.statews(limit=5000)
 
@@ -177,23 +188,115 @@ async def test_a_client_that_handles_nothing_does_not_keep_a_session_for_ever() 
     async with serve(handle) as server, dialled() as speaker:
         await speaker.greet()
         assert await speaker.hear() == "M1;the last word"
+        assert await speaker.hear() == "P"
+        await speaker.say("Q")  # it is here, and nobody asks for what comes behind it
         assert (await speaker.ending()).code == 1000
         assert anyio.current_time() < 10
         assert not server.sessions
 
 
-async def test_a_store_that_fails_is_no_end_of_a_handler_that_is_done() -> None:
-    disk = Disk()
+async def test_a_handler_that_is_done_is_not_called_again_for_a_store_that_fails() -> None:
+    disk, calls = Disk(), list[Session]()
 
     async def handle(session: Session) -> None:
+        calls.append(session)
         await session.receive()
+        await session.send("the answer")
         disk.is_full = True
 
-    async with serve(handle, store=disk) as server, connect() as connection:
+    limits = SessionLimits(hibernate_after=2)
+    async with serve(handle, store=disk, limits=limits) as server, connect() as connection:
         receipt = await connection.send("x")
-        await connection.wait_for(State.BACKING_OFF)
+        assert await connection.receive() == "the answer"
+        await anyio.sleep(10)
         assert server.sessions
         assert not receipt.state.is_final
+        disk.is_full = False
+        await receipt.wait_acknowledged()
+        await connection.wait_for(State.CLOSED)
+        assert not server.sessions
+    assert len(calls) == 1
+
+
+async def test_at_the_limit_the_rest_and_the_gap_arrive_before_the_end(
+    statews_network: Network,
+) -> None:
+    async def handle(session: Session) -> None:
+        await session.receive()
+        await anyio.sleep(1)
+        for number in range(30):
+            session.put(str(number))
+
+    limits = SessionLimits(messages=10)
+    async with serve(handle, limits=limits) as server, connect() as connection:
+        await connection.send("go")
+        await anyio.sleep(SOON)
+        async with go_missing(statews_network):
+            await anyio.sleep(30)
+            assert server.sessions
+        gap, *rest = await seen_by(connection, 60)
+        assert isinstance(gap, Gap)
+        assert (gap.after, gap.before) == (0, 21)
+        assert rest == [str(number) for number in range(20, 30)]
+        assert connection.state is State.CLOSED
+
+
+async def test_what_is_only_in_the_buffers_of_a_dead_link_is_kept(
+    statews_network: Network,
+) -> None:
+    async def handle(session: Session) -> None:
+        await session.receive()
+        statews_network.freeze()
+        for number in range(3):
+            await session.send(str(number))
+
+    async with serve(handle) as server, connect() as connection:
+        await connection.send("go")
+        await anyio.sleep(8)
+        assert server.sessions
+        statews_network.reset()
+        statews_network.thaw()
+        assert [await connection.receive() for _ in range(3)] == ["0", "1", "2"]
+
+
+async def test_what_others_send_to_a_session_whose_handler_is_done_arrives_as_well(
+    statews_network: Network,
+) -> None:
+    async def handle(session: Session) -> None:
+        await session.send("from the handler")
+
+    async with serve(handle) as server:
+        statews_network.slow(latency=0.5)
+        async with connect() as connection:
+            session = only(server)
+            await session.send("from somebody else")
+            session.set("slot", "of somebody else")
+            heard = [message async for message in connection]
+    assert sorted(map(str, heard)) == [
+        "from somebody else",
+        "from the handler",
+        "of somebody else",
+    ]
+
+
+async def test_a_slot_is_told_before_the_end(statews_network: Network) -> None:
+    async def handle(session: Session) -> None:
+        await session.receive()
+        await anyio.sleep(1)
+        session.set("price", "42")
+
+    async with serve(handle), connect() as connection:
+        await connection.send("go")
+        async with go_missing(statews_network):
+            await anyio.sleep(20)
+        assert await connection.receive() == "42"
+
+
+async def test_sides_without_a_limit_say_the_largest_number_that_there_is() -> None:
+    policy = steady(limits=Limits(message_bytes=sys.maxsize))
+    async with serve(policy=policy), connect(policy=policy) as connection:
+        await connection.send("x")
+        assert await connection.receive() == "x"
 
 
 # Clients that leave, and servers that do.

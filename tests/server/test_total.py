@@ -280,3 +280,22 @@ def test_what_is_outdated_is_forgotten() -> None:
     room.count(one, 0, is_away=True)
     assert room.heaviest() is None
     assert (room.left, room.size_bytes) == (500, 500)
+
+
+async def test_who_has_given_up_waiting_takes_the_turn_of_nobody() -> None:
+    async with (
+        serve(silent, limits=limits()) as server,
+        unheard(server, 3) as ((large, speaker), (gone, _), (waiting, _)),
+    ):
+        await large.send("x" * TOTAL)
+        for session in (gone, waiting):
+            await session.send("1")  # an empty log always takes one
+        with anyio.move_on_after(1):
+            await gone.send("y" * 6000)
+        async with anyio.create_task_group() as group:
+            group.start_soon(waiting.send, "z" * 6000)
+            await anyio.sleep(1)
+            await speaker.say("A1")
+            await anyio.sleep(1)
+            group.cancel_scope.cancel()
+        assert held(waiting) == ["1", "z" * 6000]

@@ -439,12 +439,11 @@ def test_what_is_on_a_narrow_line_goes_on_at_the_speed_that_it_is_given(
 ) -> None:
     async def scene(network: Network, client: MemoryStream, server: MemoryStream) -> None:
         network.slow(bandwidth=100)
-        began = current_time()
+        began, received = current_time(), 0
         await send(client, b"x" * 20_000)
         client.send_eof()
         async with anyio.create_task_group() as group:
             group.start_soon(widen, network)
-            received = 0
             while data := await receive(server):
                 received += len(data)
         assert received == 20_000

@@ -126,8 +126,8 @@ def write_hello(hello: Hello) -> str:
     if hello.sid is not None:
         content |= {"sid": hello.sid, "tok": hello.token}
     content |= {"n": hello.attempt, **_write_position(hello.position)}
-    content["win"] = [hello.window.messages, hello.window.size_bytes]
-    content["max"] = hello.largest
+    content["win"] = _write_window(hello.window)
+    content["max"] = min(hello.largest, LARGEST)
     if hello.auth is not None:
         content["auth"] = hello.auth
     return f"H{json.dumps(content, separators=(',', ':'))}"
@@ -139,15 +139,19 @@ def write_welcome(welcome: Welcome) -> str:
     content |= {"sid": welcome.sid, "tok": welcome.token, **_write_position(welcome.position)}
     content |= {
         "lost": [list(each) for each in welcome.lost],
-        "win": [welcome.window.messages, welcome.window.size_bytes],
+        "win": _write_window(welcome.window),
         "ttl": round(min(welcome.time_to_live, LARGEST)),
-        "max": welcome.largest,
+        "max": min(welcome.largest, LARGEST),
     }
     if welcome.was is not None:
         content["was"] = {"rx": welcome.was}
     if welcome.why is not None:
         content["why"] = welcome.why
     return f"W{json.dumps(content, separators=(',', ':'))}"
+
+
+def _write_window(window: Window) -> list[int]:
+    return [min(size, LARGEST) for size in (window.messages, window.size_bytes)]
 
 
 def _write_position(position: Position) -> dict[str, object]:

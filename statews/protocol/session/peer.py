@@ -169,7 +169,7 @@ class Peer:
         Raises:
             SessionError: one of them is not right. Those just before it may not be taken in.
         """
-        before = self.log.acknowledged
+        before = self.log.confirmed
         has_settled, was_behind = False, self.cursor.is_behind
         while arrived:
             if self._take_run(arrived, sink):
@@ -179,7 +179,7 @@ class Peer:
                 has_settled |= self._take(frame, sink)
         if was_behind:
             self._acknowledge_again()
-        return has_settled or self.log.acknowledged > before
+        return has_settled or self.log.confirmed > before
 
     def _take_run(self, arrived: deque[Message], sink: Sink) -> bool:
         """Take in the texts that come first; whether one did.
