@@ -57,6 +57,7 @@ def read_and_kill(child: subprocess.Popen[str], lines: int) -> list[str]:
     return [line for line in said + rest if line.endswith("\n")]
 
 
+@pytest.mark.once
 async def test_what_was_sent_arrives_in_order_and_what_was_missed_is_asked_for(
     tmp_path: Path,
 ) -> None:

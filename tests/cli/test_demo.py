@@ -43,6 +43,7 @@ def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_every_step_ends_as_it_should(backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--quick", "--backend", backend]) == 0
@@ -285,6 +286,7 @@ def test_a_signal_ends_it_quietly_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_the_live_view_gives_the_terminal_back() -> None:
     shown = bytearray()

@@ -262,7 +262,9 @@ async def test_what_waits_for_what_somebody_else_cancels_has_failed(
     async def hook(_: Link) -> None:
         await called("on_open")
 
-    async with connect(endpoint, headers=headers, on_open=[hook]) as connection:
+    quick = statews.Policy(backoff=statews.Backoff(first=0.01, maximum=0.01))
+    options = {"headers": headers, "on_open": [hook], "policy": quick}
+    async with connect(endpoint, **options) as connection:
         if when:
             world.wires[-1].cut()
             await connection.wait_for(State.BACKING_OFF)

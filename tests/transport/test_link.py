@@ -263,6 +263,7 @@ async def take_slowly(stream: ByteStream, size: int) -> int:
     return len(decoder.inbox)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what arrives")
 @pytest.mark.parametrize("is_secure", [False, True], ids=["TCP", "TLS"])
 @pytest.mark.parametrize("share", [1.0, 0.3], ids=["reads all", "stops"])
