@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING, Final, cast
 
 from anyio import current_time
 
 from ..errors import PeerSilent, StatewsError
 from ..protocol.entry import ACKNOWLEDGED, Entry
 from ..protocol.sync import Delivery, Gap, Reset
+from .caller import Caller
 from .feed import Feed
+from .pulse import Pulse
 
 if TYPE_CHECKING:
     from collections import deque
@@ -36,9 +38,6 @@ __all__ = ["Intake"]
 
 logger: Final = logging.getLogger("statews.client")
 
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
-
 
 class Intake:
     """What a connection does with what comes in, across links.
@@ -49,15 +48,12 @@ class Intake:
     """
 
     __slots__ = (
-        "_ahead",
-        "_answer_due",
-        "_arrived",
+        "_acknowledged",
         "_asked",
-        "_beat_at",
+        "_caller",
         "_is_held_up",
         "_link",
-        "_logged",
-        "_policy",
+        "_pulse",
         "_sender",
         "_spoken",
         "feed",
@@ -67,23 +63,19 @@ class Intake:
     def __init__(self, policy: Policy, strategies: Sequence[Strategy], sender: Sender) -> None:
         self.feed: Feed = Feed()
         self.strategies: Sequence[Strategy] = strategies
-        self._policy = policy
+        self._acknowledged = policy.outbox.acknowledged
+        self._caller = Caller()
+        self._pulse = Pulse(policy.heartbeat, self._caller)
         self._sender = sender
         self._link: Link | None = None
         self._spoken: Spoken | None = None  # on a link of a session
         self._asked: list[tuple[Strategy, Entry]] = []  # by it, and not known to have arrived
-        self._beat_at = math.inf  # when the application's heartbeat is due
-        self._answer_due = math.inf  # and the answer to it
-        self._arrived = self._ahead = 0  # bytes: where the peer was, and where the heartbeat ends
         self._is_held_up = False  # at the last look: answers could not come in
-        self._logged: set[str] = set()
 
     @property
     def is_curious(self) -> bool:
         """Whether the messages of a session are looked at before the application gets them."""
-        heartbeat = self._policy.heartbeat
-        has_answers = heartbeat is not None and heartbeat.is_answer is not None
-        return has_answers or bool(self.strategies)
+        return self._pulse.has_answers or bool(self.strategies)
 
     @property
     def deadline(self) -> float:
@@ -104,7 +96,8 @@ class Intake:
     def opened(self, link: Link) -> None:
         """A link is open: ask for what was missed, then look at what is here already."""
         now = current_time()
-        self._use(link, now)
+        self._link = link
+        self._pulse.start(link, now)
         self._begin_anew(now)
         link.divert(self.feed, self.sort)
 
@@ -121,8 +114,8 @@ class Intake:
     def resumed(self, spoken: Spoken, *, is_new: bool) -> None:
         """A link of a session is open, which says nothing of what was before if it is new."""
         now = current_time()
-        self._use(spoken.link, now)
-        self._spoken = spoken
+        self._link, self._spoken = spoken.link, spoken
+        self._pulse.start(spoken.link, now)
         asked, self._asked = self._asked, []
         if is_new:
             self._begin_anew(now)
@@ -146,12 +139,12 @@ class Intake:
     def suspended(self) -> None:
         """The link is gone, and nothing else."""
         self._link = self._spoken = None
-        self._beat_at = self._answer_due = math.inf
+        self._pulse.stop()
 
     def deliver(self, messages: Sequence[Message], first: int, /) -> None:
         """Take in messages of a session that are looked at."""
         for seq, message in enumerate(messages, first):
-            if self.is_answer(message) or self._is_taken(message):
+            if self._pulse.is_answer(message) or self._is_taken(message):
                 self.feed.pass_over(message)
             else:
                 self.feed.deliver((message,), seq)
@@ -172,11 +165,12 @@ class Intake:
 
     def tick(self, now: float) -> float:
         """Do what is due, and return when to look again."""
-        if self._beat_at == math.inf and not self.strategies:
+        pulse = self._pulse
+        if pulse.due == math.inf and not self.strategies:
             return math.inf  # as nearly always, and for each read
-        if now >= self._beat_at:
+        if now >= pulse.due:
             self._beat(now)
-        due = min(self._answer_due, self.deadline)
+        due = min(pulse.answer_due, self.deadline)
         if self._link is not None and due < math.inf:
             was_held_up, self._is_held_up = self._is_held_up, self._is_held_up_on(self._link)
             if was_held_up or self._is_held_up:
@@ -186,7 +180,7 @@ class Intake:
                     return now  # what is awaited may be here: look again when that is read
                 self._expire(self._link, now)
             self._link.wake_reader()
-        return min(self._beat_at, self._answer_due, self.deadline)
+        return min(pulse.due, pulse.answer_due, self.deadline)
 
     def _is_held_up_on(self, link: Link) -> bool:
         """Whether an answer may be kept away by what the application has not taken."""
@@ -194,9 +188,7 @@ class Intake:
 
     def _prolong(self, now: float) -> None:
         """No answer could come in until now, for the application has not taken what did."""
-        heartbeat = self._policy.heartbeat
-        if heartbeat is not None and self._answer_due < math.inf:
-            self._answer_due = now + heartbeat.timeout
+        self._pulse.prolong(now)
         for strategy in self.strategies:
             strategy.prolong(now)
             if strategy.deadline <= now:  # one that does not care
@@ -205,29 +197,13 @@ class Intake:
 
     def _expire(self, link: Link, now: float) -> None:
         """Do without what did not come; but not without a sign of the peer's application."""
-        heartbeat = self._policy.heartbeat
-        if now >= self._answer_due and heartbeat is not None and self._is_in_line(link):
-            self._answer_due = now + heartbeat.timeout
-        elif now >= self._answer_due:
-            self._answer_due = math.inf
+        if self._pulse.is_missed(now):
             why = "the peer did not answer the application's heartbeat in time"
             link.depart(PeerSilent(why))
         for strategy in self.strategies:
             if now >= strategy.deadline:
                 strategy.expire(now)
                 self._carry_out(strategy)
-
-    def _is_in_line(self, link: Link) -> bool:
-        """Whether the peer still takes in what stands before the heartbeat, such as an upload."""
-        before, (self._arrived, _) = self._arrived, link.passage
-        return before < self._arrived < self._ahead
-
-    def _use(self, link: Link, now: float) -> None:
-        """This is the link from now on."""
-        self._link = link
-        heartbeat = self._policy.heartbeat
-        if heartbeat is not None and heartbeat.message is not None:
-            self._beat_at = now + heartbeat.interval
 
     def _begin_anew(self, now: float) -> None:
         """Ask for what was missed, on a link that knows nothing of earlier requests."""
@@ -247,7 +223,7 @@ class Intake:
         """Take in messages; return the bytes that the application has not taken yet."""
         while arrived:
             message = arrived.popleft()
-            is_ours = self.is_answer(message) or self._acknowledges(message)
+            is_ours = self._pulse.is_answer(message) or self._acknowledges(message)
             if not (is_ours or self._is_taken(message)):
                 self.feed.append(message)
         self._look_in_time()
@@ -255,26 +231,19 @@ class Intake:
 
     def is_answer(self, message: Message) -> bool:
         """Whether it is one to the application's heartbeat, which nobody else is to see."""
-        heartbeat = self._policy.heartbeat
-        if heartbeat is None or heartbeat.is_answer is None or self._link is None:
-            return False
-        if not self._ask("Heartbeat.is_answer", heartbeat.is_answer, message):
-            return False
-        self._link.answered()
-        self._answer_due = math.inf
-        return True
+        return self._pulse.is_answer(message)
 
     def _acknowledges(self, message: Message) -> bool:
-        acknowledged = self._policy.outbox.acknowledged
-        if acknowledged is None:
+        if self._acknowledged is None:
             return False
-        names = self._ask("Acknowledged.acked", acknowledged.acked, message)
+        acked = self._acknowledged.acked
+        names = self._caller.call("Acknowledged.acked", acked, message)
         if names is None:
             return False
         for name in _several(names):
             if not self._sender.acknowledge(name):
                 text = f"the peer acknowledged {name!r:.100}, which nothing in the outbox is named"
-                self._log_once("acknowledged", text)
+                self._caller.complain("acknowledged", text)
         return True
 
     def _is_taken(self, message: Message) -> bool:
@@ -311,25 +280,10 @@ class Intake:
     # What goes out.
 
     def _beat(self, now: float) -> None:
-        heartbeat = self._policy.heartbeat
-        if heartbeat is None or heartbeat.message is None or self._link is None:
-            return
-        self._beat_at = now + heartbeat.interval
-        message = heartbeat.message
-        if callable(message):
-            made = self._ask("Heartbeat.message", lambda make: make(), message)
-            if not isinstance(made, (str, bytes)):
-                self._log_once("message", f"Heartbeat.message made no message but {made!r:.100}")
-                return
-            message = made
-        self._write(message)
-        if heartbeat.is_answer is not None:
-            if not self._is_held_up_on(self._link):
-                self._link.asked()
-            # As with pings, a second question is no second chance.
-            if self._answer_due == math.inf:
-                self._answer_due = now + heartbeat.timeout
-                self._arrived, self._ahead = self._link.passage
+        message = self._pulse.beat(now)
+        if message is not None and self._link is not None:
+            self._write(message)
+            self._pulse.asked(now, is_held_up=self._is_held_up_on(self._link))
 
     def _ask_for(self, strategy: Strategy, request: Message, spoken: Spoken) -> None:
         """Send a request in a session. If the link is over, it is made again on the next."""
@@ -348,23 +302,6 @@ class Intake:
                 self._sender.write(message)
             except StatewsError as error:
                 logger.debug("not sent: %s", error)
-
-    # Callables of the user's.
-
-    def _ask(
-        self, what: str, function: Callable[[Argument], Result], argument: Argument
-    ) -> Result | None:
-        """What it gives; None, and a line in the log, if it raises."""
-        try:
-            return function(argument)
-        except Exception as error:  # noqa: BLE001 - yours may raise anything; it is told as it is
-            self._log_once(what, f"{what} failed with {type(error).__name__}: {error}")
-            return None
-
-    def _log_once(self, kind: str, text: str) -> None:
-        if kind not in self._logged:
-            self._logged.add(kind)
-            logger.warning("%s", text)
 
 
 def _several(names: object) -> Iterable[Hashable]:

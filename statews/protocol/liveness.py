@@ -16,7 +16,7 @@ from typing import Final
 
 from ..policy import Heartbeat
 
-__all__ = ["Liveness", "Verdict"]
+__all__ = ["Liveness", "Passage", "Verdict"]
 
 LOOKS: Final = 8  # in a timeout, at what arrives: its end is found one timeout and a look later
 
@@ -28,6 +28,33 @@ class Verdict(Enum):
     PING = "ask the peer"
     LOOK = "see whether the peer's system takes in what was sent before the ping"
     DEAD = "abort: a closing handshake with a dead peer would only take time"
+
+
+class Passage:
+    """Whether the peer's system still takes in what stands before a question of ours."""
+
+    __slots__ = ("_ahead", "_arrived")
+
+    def __init__(self) -> None:
+        self._arrived = 0  # bytes of ours, at the last look
+        self._ahead = 0  # how many are to arrive before the peer can answer; 0: not seen yet
+
+    def begin(self) -> None:
+        """A question was asked: what is seen at the next look stands before its answer."""
+        self._ahead = 0
+
+    def has_moved(self, arrived: int, upto: int) -> bool:
+        """Look again.
+
+        Args:
+            arrived: bytes of ours that its system has acknowledged.
+            upto: how many it will have acknowledged in the end.
+        """
+        # When all has arrived that was ahead, it is the peer's turn: more of ours is no answer.
+        has_moved = self._arrived < arrived < self._ahead
+        self._ahead = self._ahead or upto
+        self._arrived = arrived
+        return has_moved
 
 
 class Liveness:
@@ -43,14 +70,13 @@ class Liveness:
     """
 
     __slots__ = (
-        "_ahead",
-        "_arrived",
         "_asked_at",
         "_drift",
         "_heard_at",
         "_heartbeat",
         "_look_at",
         "_looked_at",
+        "_passage",
         "_silent_until",
         "round_trip",
     )
@@ -61,8 +87,7 @@ class Liveness:
         self._asked_at: float | None = None
         self._silent_until = math.inf  # how long silence is borne; unbounded after any byte
         self._look_at = math.inf  # when to see what arrives, while silence has a bound
-        self._arrived = 0  # bytes of ours, as far as was seen
-        self._ahead = 0  # how many are to arrive before the peer can answer; 0: not seen yet
+        self._passage = Passage()
         self._looked_at = now
         self._drift = awake - now
         self.round_trip: float | None = None
@@ -83,7 +108,7 @@ class Liveness:
         self._asked_at = now
         # A second question is no second chance: who asks often must not hide a dead peer.
         if self._heartbeat is not None and self._silent_until == math.inf:
-            self._ahead = 0
+            self._passage.begin()
             self._bear(self._heartbeat, now)
 
     def _bear(self, heartbeat: Heartbeat, now: float) -> None:
@@ -95,20 +120,17 @@ class Liveness:
         # Within the interval, so that interval and timeout are enough to find a dead peer.
         self._look_at = now + min(heartbeat.timeout / LOOKS, heartbeat.interval)
 
-    def looked(self, now: float, *, arrived: int, under_way: int) -> bool:
+    def looked(self, now: float, *, arrived: int, upto: int) -> bool:
         """What was seen for `Verdict.LOOK` or `Verdict.DEAD`; whether the peer is alive after all.
 
         Args:
             now: the time.
-            arrived: bytes of ours that its system has acknowledged.
-            under_way: those that it has not.
+            arrived: see `Passage.has_moved`.
+            upto: the same.
         """
-        # When all has arrived that was ahead, it is the peer's turn: more of ours is no answer.
-        is_alive = self._arrived < arrived < self._ahead
+        is_alive = self._passage.has_moved(arrived, upto)
         if is_alive and self._heartbeat is not None:
             self._bear(self._heartbeat, now)
-        self._ahead = self._ahead or arrived + under_way
-        self._arrived = arrived
         return is_alive
 
     def judge(self, now: float, awake: float, *, reading: bool) -> Verdict:

@@ -348,7 +348,7 @@ class Wire(Writing):
     def _is_taking(self, now: float) -> bool:
         """Whether the peer's system takes in what was sent before the ping."""
         arrived, upto = self.passage
-        return self._liveness.looked(now, arrived=arrived, under_way=upto - arrived)
+        return self._liveness.looked(now, arrived=arrived, upto=upto)
 
     @property
     def passage(self) -> tuple[int, int]:

@@ -37,8 +37,8 @@ class Watch:
         verdict = self.liveness.judge(self.now, self.now + self.slept, reading=self.reading)
         if verdict in {LOOK, DEAD}:
             arrived = self.arrived(self.now)
-            under_way = max(0, self.sent - arrived)
-            if self.liveness.looked(self.now, arrived=arrived, under_way=under_way):
+            upto = max(self.sent, arrived)
+            if self.liveness.looked(self.now, arrived=arrived, upto=upto):
                 return WAIT
         if verdict is PING:
             self.pings.append(self.now)
