@@ -2,8 +2,8 @@
 
 Hypothesis has no deadline for an example: this machine has other work as well. In CI the
 examples are the same for the same code; elsewhere each run looks for new ones. With
-`STATEWS_TESTS=brief` there are fewer, and several Pythons are tested side by side: without what
-is marked `once`, which takes long and says the same of our code on each of them.
+`STATEWS_TESTS=brief` there are fewer, and several Pythons are tested side by side: without uvloop,
+and without what is marked `once`. They take long and say the same of our code on each of them.
 
 A search that runs the same lines a thousand times over is marked `no_cover`: traced, it takes
 three times as long, and lighter tests reach those lines. So is a test of speed or of memory.
@@ -34,7 +34,7 @@ settings.load_profile("statews")
 Backend = tuple[str, dict[str, bool]]
 
 BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {}), "trio": ("trio", {})}
-if importlib.util.find_spec("uvloop"):  # not made for Windows and for PyPy
+if importlib.util.find_spec("uvloop") and not IS_BRIEF:  # not made for Windows and for PyPy
     BACKENDS["uvloop"] = ("asyncio", {"use_uvloop": True})
 
 
@@ -47,7 +47,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
 def pytest_xdist_auto_num_workers() -> int:
     """Twice the cores: many tests wait for real seconds on real sockets."""
     cores = os.cpu_count() or 1
-    return cores + 1 if IS_BRIEF else 2 * cores
+    return cores if IS_BRIEF else 2 * cores
 
 
 def pytest_configure(config: pytest.Config) -> None:
