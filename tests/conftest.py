@@ -27,7 +27,7 @@ settings.register_profile(
     "statews",
     deadline=None,
     derandomize="CI" in os.environ,
-    max_examples=10 if IS_BRIEF else 100,
+    max_examples=5 if IS_BRIEF else 100,
 )
 settings.load_profile("statews")
 

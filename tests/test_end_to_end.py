@@ -110,6 +110,7 @@ async def test_the_server_restarts_and_the_connection_goes_on() -> None:
                 await connection.wait_for(State.BACKING_OFF)
 
 
+@pytest.mark.once
 async def test_a_hundred_connections_in_one_task_do_not_disturb_each_other() -> None:
     with anyio.fail_after(60):
         async with statews.listen(echo) as listener, anyio.create_task_group() as group:

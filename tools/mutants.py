@@ -43,7 +43,16 @@ import pytest
 # What is mutated, and the tests that judge it.
 LIFE: Final = tuple(
     f"tests/client/test_{name}.py"
-    for name in ("closing", "hooks", "liveness", "messages", "observing", "orders", "retries")
+    for name in (
+        "closing",
+        "hooks",
+        "liveness",
+        "messages",
+        "observing",
+        "orders",
+        "retries",
+        "surprises",
+    )
 )
 SYNC: Final = tuple(
     f"tests/protocol/test_sync_{name}.py"
@@ -99,6 +108,11 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/protocol/session/test_both_sides.py",
         "tests/protocol/session/test_idle.py",
     ),
+    "statews/protocol/session/unconfirmed.py": (
+        "tests/protocol/session/test_volatile.py",
+        "tests/protocol/session/test_peer.py",
+    ),
+    "statews/protocol/session/window.py": ("tests/protocol/session/test_flow.py",),
     "statews/protocol/sync/after.py": SYNC,
     "statews/protocol/sync/fetching.py": SYNC,
     "statews/protocol/sync/latest.py": SYNC,

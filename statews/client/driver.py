@@ -230,15 +230,15 @@ class Driver:
 
     def _fire(self, event: Event) -> None:
         left, intake = self._life.fire(event), self.sender.intake
-        place = 0 if intake is None else len(intake.feed)
+        # What came in as the link was opened is behind the change.
+        place = len(intake.feed) if intake is not None and event == "opened" else None
         if self._wish == "nudge":
             self._wish = None
         if event == "settled":
             self._retries.settle()
         if self.state is not left:
             self._enter(left, event)
-        # What came in as the link was opened is behind the change.
-        self._publish(left, event, place=place if event == "opened" else None)
+        self._publish(left, event, place=place)
 
     def _enter(self, left: State, event: Event) -> None:
         self._tell_sender(left)

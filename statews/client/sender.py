@@ -207,7 +207,7 @@ class Sender:
     def pending(self) -> list[Receipt]:
         """The receipts of all that is not settled."""
         self.queue.expand()
-        volatile = () if self._session is None else self._session.peer.volatile
+        volatile = () if self._session is None else self._session.peer.volatile.entries
         return [self.receipt(entry) for entry in (*volatile, *self.queue.entries)]
 
     def check_alive(self) -> None:

@@ -75,7 +75,7 @@ class Spoken:
         try:
             self._conversation.write_volatile(entry)
         except StatewsError:
-            self._session.peer.suspend_volatile()
+            self._session.peer.volatile.suspend()
         return True
 
     def write(self, request: Message) -> None:

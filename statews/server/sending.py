@@ -303,7 +303,7 @@ class Sending(ABC):
     def is_written(self) -> bool:
         """Whether everything that was sent is with the client, as its answer on this link says."""
         peer = self.peer
-        return self._attachment is not None and not (peer.has_frames or peer.is_asked)
+        return self._attachment is not None and not (peer.has_frames or peer.volatile.is_asked)
 
     # The link comes and goes.
 

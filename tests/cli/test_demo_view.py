@@ -104,6 +104,7 @@ def play_at(
     return Play(steps=STEPS, stage=stage, step=STEPS[2], outcomes=outcomes)
 
 
+@pytest.mark.once
 @pytest.mark.anyio
 @pytest.mark.parametrize("state", list(State))
 async def test_the_picture_fills_the_terminal_exactly(state: State) -> None:

@@ -233,6 +233,26 @@ async def test_a_link_that_opens_in_the_moment_of_the_close_is_closed_at_once(
     assert codes == [4000]
 
 
+async def test_who_cleans_up_behind_a_shield_still_has_a_connection_that_comes_back(
+    world: World,
+) -> None:
+    said: list[str | bytes] = []
+
+    async def listen(link: Link) -> None:
+        said.extend([message async for message in link])
+
+    world.scripts = [accept(listen)]
+    with anyio.CancelScope() as outer:
+        async with connect() as connection:
+            world.wires[-1].cut()
+            await connection.wait_for(State.BACKING_OFF)
+            outer.cancel()
+            with anyio.CancelScope(shield=True):
+                await connection.wait_for(State.OPEN)
+                await connection.send("good bye")
+    assert said == ["good bye"]
+
+
 async def test_a_bug_while_the_link_is_open_closes_it_and_comes_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import current_time
+from typing_extensions import override
 
 import statews
 from statews import (
@@ -172,6 +173,40 @@ async def test_a_hole_on_a_live_link_is_filled(feeder: Feeder) -> None:
         await feeder.say(is_lost=True)
         await feeder.say()
         assert numbers(await receive(connection, 3)) == [1, 2, 3]
+
+
+class Hoarder(Latest[str]):
+    """A strategy that gives out what came when the link is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.hoard: list[str | bytes] = []
+
+    @override
+    def take(self, message: str | bytes, now: float) -> bool:
+        self.hoard.append(message)
+        return True
+
+    @override
+    def end(self) -> None:
+        super().end()
+        for message in self.hoard:
+            self._outcome.deliver(message, None)
+        self.hoard.clear()
+
+
+async def test_what_came_before_a_loss_is_given_out_before_it(
+    world: World, feeder: Feeder
+) -> None:
+    async with connect(sync=Hoarder()) as connection:
+        events = connection.events()
+        await feeder.say()
+        await anyio.sleep(1)
+        world.wires[-1].cut()
+        message, change = await anext(events), await anext(events)
+        assert isinstance(message, str)
+        assert isinstance(change, Change)
+        assert change.now.state is State.BACKING_OFF
 
 
 async def test_what_the_server_does_not_have_any_more_is_a_gap(

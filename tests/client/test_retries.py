@@ -14,6 +14,7 @@ import pytest
 import statews
 from statews import (
     Backoff,
+    Jitter,
     Link,
     Phase,
     Policy,
@@ -30,6 +31,7 @@ from .world import (
     refuse,
     respond,
     silent,
+    steady,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
@@ -281,6 +283,15 @@ async def test_what_random_gives_is_looked_at(world: World, draw: object) -> Non
     with pytest.raises(statews.ConnectionFailed, match=re.escape(why)) as caught:
         await connect(random=lambda: draw).__aenter__()
     assert isinstance(caught.value.history[-1], statews.HookError)
+
+
+@pytest.mark.parametrize("draw", [0, 0.5, 1])
+async def test_random_draws_from_nothing_to_all_of_a_delay(world: World, draw: float) -> None:
+    world.scripts = [refuse, echo]
+    backoff = Backoff(first=8, jitter=Jitter.FULL)
+    began = anyio.current_time()
+    async with connect(random=lambda: draw, policy=steady(backoff=backoff)):
+        assert anyio.current_time() - began == pytest.approx(8 * draw, abs=0.1)
 
 
 async def test_a_random_that_raises_fails_the_connection_with_its_error(world: World) -> None:

@@ -17,6 +17,7 @@ SCHEDULES: Final = int(os.environ.get("STATEWS_SCHEDULES", "100"))
 ENOUGH: Final = 8000  # schedules, for any mutation
 
 
+@pytest.mark.once
 @pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_schedule_breaks_a_promise(kind: str) -> None:

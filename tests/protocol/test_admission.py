@@ -715,6 +715,7 @@ def test_a_thousand_clients_are_back_as_fast_as_they_can_be_let_in(
     assert storm.refused_share == 0  # all are held, for less than 10 seconds
 
 
+@pytest.mark.once
 @every_seed
 def test_of_three_thousand_clients_each_is_refused_once_at_most(seed: int) -> None:
     storm = Storm(Admission(handshakes=HUNDRED), seed, [RETURNING] * 3000)
@@ -725,6 +726,7 @@ def test_of_three_thousand_clients_each_is_refused_once_at_most(seed: int) -> No
     assert sum(attempts > 2 for attempts in storm.attempts.values()) <= 5
 
 
+@pytest.mark.once
 @every_seed
 def test_with_faster_handshakes_three_thousand_clients_are_back_as_early(seed: int) -> None:
     storm = Storm(Admission(), seed, [RETURNING] * 3000)
@@ -742,6 +744,7 @@ def test_hints_alone_bring_a_thousand_clients_back_nearly_as_fast(seed: int) -> 
     assert storm.refused_share < 0.48
 
 
+@pytest.mark.once
 @every_seed
 def test_a_flood_of_new_clients_does_not_starve_the_returning_ones(seed: int) -> None:
     storm = Storm(Admission(), seed, [RETURNING, NEW, NEW, NEW, NEW] * 500)

@@ -8,7 +8,8 @@ from statews.policy import Delivery, Outbox
 from statews.protocol.burst import Burst
 from statews.protocol.entry import Entry, ReceiptState, Terms
 from statews.protocol.outbox import DIRECT, Queue
-from statews.protocol.session.log import DEFAULT_WINDOW, Log
+from statews.protocol.session.log import Log
+from statews.protocol.session.window import DEFAULT_WINDOW
 
 
 def burst_of(queue: Queue, *texts: str) -> tuple[Burst, int]:

@@ -213,6 +213,27 @@ def test_when_all_has_arrived_the_peer_has_the_timeout_to_answer() -> None:
     assert 200 + 10 * 7 / 8 - 0.1 <= watch.now <= 210
 
 
+def test_the_last_byte_before_the_ping_is_no_life_for_then_it_is_the_peers_turn() -> None:
+    watch = Watch()
+    watch.sent, watch.arrived = 1000, lambda now: 0 if now < 5 else 1000
+    watch.liveness.asked(0)
+    assert watch.run(1000) is DEAD
+    assert watch.now == 10
+
+
+def test_the_peer_is_looked_at_eight_times_in_a_timeout() -> None:
+    watch, looks = Watch(), []
+
+    def look(now: float) -> int:
+        looks.append(now)
+        return 0
+
+    watch.sent, watch.arrived = 1000, look
+    watch.liveness.asked(0)
+    assert watch.run(1000) is DEAD
+    assert looks == [1.25, 2.5, 3.75, 5.0, 6.25, 7.5, 8.75, 10.0]
+
+
 def test_what_goes_behind_the_ping_is_no_life() -> None:
     watch = Watch()
     watch.sent, watch.arrived = 100, slowly

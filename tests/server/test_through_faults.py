@@ -69,6 +69,7 @@ class Ends:
                     await anyio.sleep(3 * chance())
 
 
+@pytest.mark.once
 @pytest.mark.no_cover
 @pytest.mark.statews(seeds=SEEDS, limit=5000)
 @pytest.mark.parametrize("window", [1, 5, 1024])

@@ -79,6 +79,7 @@ async def test_a_record_that_is_written_for_another_reason_says_so_as_well() -> 
         assert not server.sessions
 
 
+@pytest.mark.once
 async def test_who_is_back_is_not_away_from_the_welcome_on() -> None:
     store = MemoryStore()
     async with serve(store=store, limits=LIMITS):

@@ -22,7 +22,7 @@ from statews import (
     Window,
 )
 from statews.protocol.codes import CloseCode
-from statews.protocol.session.log import DEFAULT_WINDOW
+from statews.protocol.session.window import DEFAULT_WINDOW
 from statews.transport.link import Reader
 
 pytestmark = pytest.mark.anyio

@@ -56,6 +56,7 @@ async def expected(script: list[tuple[object, ...]]) -> Contents:
     return await model.open()
 
 
+@pytest.mark.once
 @given(script=operations)
 def test_a_file_written_in_portions_holds_what_memory_holds(
     tmp_path_factory: pytest.TempPathFactory, script: list[tuple[object, ...]]

@@ -33,6 +33,7 @@ SEEDS = 25 if os.environ.get("STATEWS_TESTS") == "brief" else 250  # for each ba
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
+@pytest.mark.once
 @pytest.mark.no_cover
 @backends
 def test_what_must_hold_does_through_random_faults(backend: Backend) -> None:

@@ -18,8 +18,9 @@ from .greeting import (
     write_welcome,
 )
 from .identity import Credentials, Judgement, Ticket, digest, judge, misfit, refusal
-from .log import Log, Window
+from .log import Log
 from .peer import Peer, Sink
+from .window import Window
 
 __all__ = [
     "LONGEST_HELLO",

@@ -14,7 +14,7 @@ from typing import Final
 from ..envelope import broke_session
 from ..plain import Message
 from .chain import advance
-from .log import Window
+from .window import Window
 
 __all__ = ["ACKNOWLEDGE_AFTER", "SHORT", "Cursor"]
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar, cast
 
 from ..envelope import LARGEST, MOST_CHAIN, Greeting, broke_session, parse
 from ..plain import Message
-from .log import DEFAULT_WINDOW, Window
+from .window import DEFAULT_WINDOW, Window
 
 __all__ = [
     "LONGEST_HELLO",

@@ -16,8 +16,8 @@ from ..envelope import LARGEST
 from .greeting import Hello, Position, Result, Welcome
 
 if TYPE_CHECKING:
-    from .log import Window
     from .peer import Peer
+    from .window import Window
 
 __all__ = ["Credentials", "Judgement", "Ticket", "digest", "judge", "misfit", "refusal"]
 

@@ -10,44 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ...errors import UsageError
 from ..entry import DROPPED, IN_DOUBT, PLAIN, QUEUED, WRITTEN, Entry, Terms
 from ..envelope import LARGEST, broke_session
 from ..outbox import DIRECT, Queue
 from .chain import advance
+from .window import DEFAULT_WINDOW
 
 if TYPE_CHECKING:
     from ...policy import Outbox
     from ..entry import ReceiptState
+    from .window import Window
 
-__all__ = ["DEFAULT_WINDOW", "Log", "Window"]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How much a peer may have unhandled. One message may always be on its way.
-
-    Attributes:
-        messages: at least 1.
-        size_bytes: of their payloads, at least 1.
-    """
-
-    messages: int = 1024
-    size_bytes: int = 1024 * 1024
-
-    def __post_init__(self) -> None:
-        for name in ("messages", "size_bytes"):
-            value: object = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UsageError(f"Window.{name} must be a whole number above 0, got {value!r}")
+__all__ = ["Log"]
 
 
 BATCH: Final = 64  # messages
 SHORT: Final = 1024  # bytes
-DEFAULT_WINDOW: Final = Window()
 
 
 class Vacancy(Entry):

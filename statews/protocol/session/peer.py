@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from typing_extensions import assert_never
 
-from ..entry import ACKNOWLEDGED, IN_DOUBT, WRITTEN, Entry
+from ..entry import Entry
 from ..envelope import (
     Acknowledgement,
     Answer,
@@ -35,23 +35,22 @@ from ..envelope import (
     write_volatile,
 )
 from .greeting import Position
+from .unconfirmed import Unconfirmed
 
 if TYPE_CHECKING:
     from ..envelope import Frame
     from ..plain import Message
     from .cursor import Cursor
-    from .log import Log, Window
+    from .log import Log
+    from .window import Window
 
 __all__ = ["Deliver", "Peer", "Sink"]
 
 # What most sessions do not have is one object for all of them, and never changed.
 _NO_REPLIES: Final[list[Message]] = []
-_NO_ENTRIES: Final[list[Entry]] = []
 _NO_SLOTS: Final[dict[str, Message]] = {}
 MOST_SLOTS: Final = 1024
 MOST_REPLIES: Final = 16  # that wait; who asks faster than it reads gets no more answers
-MOST_VOLATILE: Final = 256  # whose arrival is not known, before the peer is asked
-MOST_UNANSWERED: Final = 4 * MOST_VOLATILE  # kept for a peer that does not answer
 
 
 class Deliver(Protocol):
@@ -90,31 +89,25 @@ class Peer:
         log: what was sent and not handled.
         cursor: what was received.
         replies: frames that are to be written now, in order.
-        is_asked: whether a question is on its way that was not answered.
+        volatile: what was written for this link alone, and is not known to have arrived.
     """
 
     __slots__ = (
-        "_asked",
         "_fresh",
         "_slots",
-        "_volatile",
-        "_wanted",
         "cursor",
-        "is_asked",
         "log",
         "replies",
+        "volatile",
     )
 
     def __init__(self, log: Log, cursor: Cursor) -> None:
         self.log: Log = log
         self.cursor: Cursor = cursor
         self.replies: list[Message] = _NO_REPLIES
-        self.is_asked: bool = False
+        self.volatile: Unconfirmed = Unconfirmed()
         self._slots: dict[str, Message] = _NO_SLOTS  # the newest value of each
         self._fresh: dict[str, Message] = _NO_SLOTS  # those that this link has not seen
-        self._volatile: list[Entry] = _NO_ENTRIES
-        self._asked = 0  # how many volatile messages went before the question
-        self._wanted = 0  # how many went before somebody wanted to know
 
     # The link comes and goes.
 
@@ -137,29 +130,15 @@ class Peer:
         self.log.suspend()
         self.cursor.suspend()
         self.replies = _NO_REPLIES
-        self.is_asked = False
-        self.suspend_volatile()
-
-    @property
-    def volatile(self) -> Sequence[Entry]:
-        """What was for this link alone, and is not known to have arrived."""
-        return self._volatile
-
-    def suspend_volatile(self) -> None:
-        """What was for the link alone is gone with it."""
-        volatile, self._volatile = self._volatile, _NO_ENTRIES
-        self._asked = self._wanted = 0
-        for entry in volatile:
-            entry.move(IN_DOUBT, "its link was lost before the peer had confirmed it")
+        self.volatile.suspend()
 
     def refuse_longest(self) -> None:
         """The other side would not take what it was given: see `Queue.refuse_longest`."""
-        longest = max(self._volatile, key=lambda entry: entry.size, default=None)
+        longest = self.volatile.longest
         if longest is None:
             self.log.refuse_longest()
         elif not self.log.refuse_longest(longer_than=longest.size):
-            self._volatile.remove(longest)
-            longest.refuse()
+            self.volatile.refuse(longest)
 
     # What comes in.
 
@@ -260,16 +239,10 @@ class Peer:
             self._reply(write_answer(self.cursor.acknowledge()))
 
     def _answered(self) -> bool:
-        """What went before the question has arrived."""
-        self.is_asked = False
-        count, self._asked = self._asked, 0
-        settled, self._volatile = self._volatile[:count], self._volatile[count:]
-        for entry in settled:
-            entry.move(ACKNOWLEDGED)
-        self._wanted = max(0, self._wanted - count)
-        if self._wanted:
+        has_settled = self.volatile.answered()
+        if self.volatile.is_wanted:
             self.ask()
-        return bool(settled)
+        return has_settled
 
     # What goes out.
 
@@ -315,20 +288,9 @@ class Peer:
 
     def write_volatile(self, entry: Entry) -> Message:
         """The frame of a message that is for this link alone."""
-        if len(self._volatile) >= MOST_UNANSWERED:
-            self._doubt_oldest()
-        entry.state, entry.attempts = WRITTEN, 1
-        self._volatile = self._volatile or []
-        self._volatile.append(entry)
-        if len(self._volatile) - self._asked >= MOST_VOLATILE:
+        if self.volatile.add(entry):
             self.ask()
         return write_volatile(self.cursor.acknowledge(), entry.message)
-
-    def _doubt_oldest(self) -> None:
-        """The peer reads and does not answer: the oldest volatile message makes room."""
-        oldest = self._volatile.pop(0)
-        self._asked, self._wanted = max(0, self._asked - 1), max(0, self._wanted - 1)
-        oldest.move(IN_DOUBT, f"the peer has not confirmed it, nor {MOST_UNANSWERED} later ones")
 
     def set_slot(self, name: str, payload: Message) -> bool:
         """Have the peer told the latest value of a slot; False: there are too many slots."""
@@ -346,9 +308,7 @@ class Peer:
 
     def ask(self) -> None:
         """Have a question written; if one is on its way, after its answer."""
-        self._wanted = len(self._volatile)
-        if not self.is_asked:
-            self.is_asked, self._asked = True, self._wanted
+        if self.volatile.ask():
             self._reply(write_question(self.cursor.acknowledge()))
 
     @property
@@ -356,7 +316,9 @@ class Peer:
         """Whether nothing waits here, neither for the application nor for the other side."""
         log, cursor = self.log, self.cursor
         is_heard = cursor.arrived == cursor.rx == cursor.safe
-        return is_heard and log.is_idle and not (self._slots or self._volatile or self.replies)
+        return (
+            is_heard and log.is_idle and not (self._slots or self.volatile.entries or self.replies)
+        )
 
     @property
     def has_frames(self) -> bool:

@@ -14,7 +14,7 @@ from statews.protocol.outbox import DIRECT
 from statews.protocol.plain import Message
 from statews.protocol.session import Log, Window
 from statews.protocol.session.chain import advance
-from statews.protocol.session.log import DEFAULT_WINDOW
+from statews.protocol.session.window import DEFAULT_WINDOW
 
 from .logs import CHAIN, WIDE, batch, both_ways, burst, put, span, track, write
 from .logs import make_log as make

@@ -12,7 +12,7 @@ from statews.protocol.entry import Entry, ReceiptState, Terms
 from statews.protocol.plain import Message
 from statews.protocol.session import Log, Window
 from statews.protocol.session.chain import advance
-from statews.protocol.session.log import DEFAULT_WINDOW
+from statews.protocol.session.window import DEFAULT_WINDOW
 
 from .logs import CHAIN, WIDE, batch, both_ways, put, span, states, track, watched, write
 from .logs import make_log as make

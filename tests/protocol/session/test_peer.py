@@ -15,7 +15,8 @@ from statews.protocol.envelope import GoAway
 from statews.protocol.plain import Message
 from statews.protocol.session import Peer, Position, Window
 from statews.protocol.session.chain import advance, start
-from statews.protocol.session.peer import MOST_REPLIES, MOST_SLOTS, MOST_VOLATILE
+from statews.protocol.session.peer import MOST_REPLIES, MOST_SLOTS
+from statews.protocol.session.unconfirmed import MOST_VOLATILE
 
 from .logs import burst
 from .sides import SID, WIDE, Event, Notes, frames, make_open, make_peer, send, take
@@ -285,7 +286,7 @@ def test_who_asks_faster_than_it_reads_gets_few_answers() -> None:
 
 def test_of_a_slot_the_newest_value_goes_out() -> None:
     peer = make_open()
-    assert (peer.has_frames, peer.is_asked) == (False, False)
+    assert (peer.has_frames, peer.volatile.is_asked) == (False, False)
     for name, value in (("s", "1"), ("t", b"2"), ("s", "3")):
         assert peer.set_slot(name, value)
     assert peer.has_frames
@@ -338,11 +339,11 @@ def test_the_answer_to_a_question_settles_what_went_before_it() -> None:
     assert peer.write_volatile(first) == "V,1;v"
     assert peer.write_volatile(Entry(b"w")) == b"V;w"
     peer.ask()
-    assert (frames(peer), peer.is_asked) == (["P"], True)
+    assert (frames(peer), peer.volatile.is_asked) == (["P"], True)
     (later,) = write_volatile(peer)
     assert (first.state, first.attempts) == (WRITTEN, 1)
     assert settles(peer, "Q")
-    assert (first.state, later.state, peer.is_asked) == (ACKNOWLEDGED, WRITTEN, False)
+    assert (first.state, later.state, peer.volatile.is_asked) == (ACKNOWLEDGED, WRITTEN, False)
     assert not settles(peer, "Q")  # nobody asked
     assert later.state is WRITTEN
 
@@ -356,11 +357,11 @@ def test_one_question_is_on_its_way_at_a_time_and_the_next_one_is_not_forgotten(
     (third,) = write_volatile(peer)
     assert frames(peer) == ["P"]
     assert settles(peer, "Q")
-    assert (frames(peer), peer.is_asked) == (["P"], True)
+    assert (frames(peer), peer.volatile.is_asked) == (["P"], True)
     assert second.state is WRITTEN
     assert settles(peer, "Q")
     assert (second.state, third.state) == (ACKNOWLEDGED, ACKNOWLEDGED)
-    assert (frames(peer), peer.is_asked) == ([], False)
+    assert (frames(peer), peer.volatile.is_asked) == ([], False)
 
 
 def test_a_question_acknowledges() -> None:
@@ -375,7 +376,7 @@ def test_after_many_volatile_messages_the_peer_is_asked() -> None:
     peer = make_open()
     assert MOST_VOLATILE == 256
     write_volatile(peer, 255)
-    assert not peer.is_asked
+    assert not peer.volatile.is_asked
     write_volatile(peer)
     assert frames(peer) == ["P"]
     write_volatile(peer, 255)
@@ -393,13 +394,13 @@ def test_with_its_link_a_volatile_message_is_in_doubt() -> None:
     peer.suspend()
     why = "its link was lost before the peer had confirmed it"
     assert [(entry.state, entry.reason) for entry in entries] == [(IN_DOUBT, why)] * 2
-    assert (peer.replies, peer.is_asked) == ([], False)
+    assert (peer.replies, peer.volatile.is_asked) == ([], False)
     reconnect(peer, 0)
     (entry,) = write_volatile(peer)
     assert not settles(peer, "Q")
     assert (entry.state, frames(peer)) == (WRITTEN, [])
     peer.ask()
-    peer.suspend_volatile()
+    peer.volatile.suspend()
     assert entry.state is IN_DOUBT
     (entry,) = write_volatile(peer)
     assert not settles(peer, "Q")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from statews.protocol.entry import Entry, ReceiptState
 from statews.protocol.session import Peer
-from statews.protocol.session.peer import MOST_UNANSWERED, MOST_VOLATILE
+from statews.protocol.session.unconfirmed import MOST_UNANSWERED, MOST_VOLATILE
 
 from .sides import Notes, frames, make_open, take
 
@@ -121,4 +121,4 @@ def test_each_is_settled_as_by_one_who_remembers_all(steps: list[int | str]) -> 
                     model.write()
         questions += frames(peer).count("P")
         assert states(entries) == model.states
-        assert (questions, peer.is_asked) == (model.questions, model.asked is not None)
+        assert (questions, peer.volatile.is_asked) == (model.questions, model.asked is not None)
