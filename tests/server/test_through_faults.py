@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from random import random as chance
 from random import randrange
 
@@ -17,7 +16,7 @@ from statews.testing import Network
 
 from .world import connect, serve, steady
 
-SEEDS = 3 if os.environ.get("STATEWS_TESTS") == "brief" else 10  # for each backend
+SEEDS = 10  # for each backend
 MESSAGES = 200
 SECONDS = 100.0
 

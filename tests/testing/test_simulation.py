@@ -29,7 +29,7 @@ from statews.testing.simulation import (
 )
 from statews.testing.virtual import BACKENDS, Backend, run
 
-SEEDS = 25 if os.environ.get("STATEWS_TESTS") == "brief" else 250  # for each backend
+SEEDS = 250  # for each backend
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
