@@ -116,7 +116,9 @@ class Retries:
         self._history.append(error)
         del self._history[:-KEPT]
         kept: BaseException | None = error
-        while kept is not None and not isinstance(kept, HookError):
+        seen: set[int] = set()  # what is yours may be its own cause
+        while kept is not None and not isinstance(kept, HookError) and id(kept) not in seen:
+            seen.add(id(kept))
             kept.__traceback__ = None
             kept = kept.__cause__ or kept.__context__
 

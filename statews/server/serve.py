@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from ..errors import UsageError
+from ..errors import ConnectionClosed, UsageError
 from ..policy import Policy
 from ..protocol.admission import Admission, Hint, drain_hint, drain_window, retry_reason
 from ..protocol.codes import CloseCode
@@ -272,6 +272,8 @@ class Server:
         for session in list(to):
             try:
                 session.put(message)
+            except ConnectionClosed:
+                continue  # it ended with the server
             except UsageError as error:  # what it sends to others is fine
                 logger.warning("session %s is not sent a broadcast: %s", session.id, error)
             else:

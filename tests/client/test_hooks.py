@@ -224,6 +224,22 @@ async def test_a_link_that_is_lost_under_a_hook_is_a_lost_link(world: World) -> 
         assert current_time() < 1
 
 
+async def test_an_error_that_is_its_own_cause_is_told_like_any_other(world: World) -> None:
+    async def hook(link: Link) -> None:
+        try:
+            await link.receive()
+        except LinkClosed as error:
+            raise error from error
+
+    async def leave(_: Link) -> None:
+        return
+
+    world.scripts = [accept(leave)]
+    async with connect(on_open=hook, wait=False) as connection:
+        await connection.wait_for(State.BACKING_OFF)
+        assert isinstance(connection.snapshot().last_error, LinkClosed)
+
+
 async def test_what_a_hook_must_be_is_said() -> None:
     with pytest.raises(statews.UsageError, match="expected on_open to be an async callable"):
         connect(on_open=[3])

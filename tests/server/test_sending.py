@@ -48,6 +48,14 @@ async def test_a_broadcast_reaches_all_or_those_in_a_group() -> None:
         assert server.broadcast("to cats", group="cats") == 0
 
 
+async def test_a_broadcast_of_a_server_that_was_left_reaches_nobody() -> None:
+    async with serve() as server, connect() as one:
+        assert one.session is not None
+        server.join(server.sessions[one.session], "cats")
+    assert server.broadcast("to all") == 0
+    assert server.broadcast("to cats", group="cats") == 0
+
+
 async def test_who_is_over_is_in_no_group_and_joins_none() -> None:
     async with serve() as server:
         async with connect():
