@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from anyio import current_time
 
-from ..errors import PeerSilent, StatewsError
+from ..errors import PeerSilent, StatewsError, UsageError
 from ..protocol.entry import ACKNOWLEDGED, Entry
 from ..protocol.sync import Delivery, Gap, Reset
 from .caller import Caller
@@ -292,6 +292,8 @@ class Intake:
             self._asked = [pair for pair in self._asked if pair[1].state is not ACKNOWLEDGED]
             self._asked.append((strategy, entry))
             spoken.ask(entry)
+        except UsageError as error:
+            self._caller.complain(strategy.name, f"{strategy.name}: {error}")
         except StatewsError as error:
             logger.debug("not sent: %s", error)
 
@@ -300,6 +302,8 @@ class Intake:
         if self._link is not None:
             try:
                 self._sender.write(message)
+            except UsageError as error:
+                self._caller.complain("write", f"not sent: {error}")
             except StatewsError as error:
                 logger.debug("not sent: %s", error)
 

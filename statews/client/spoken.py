@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import LinkClosed, StatewsError
+from ..errors import LinkClosed, StatewsError, UsageError
 from ..protocol.codes import CloseCode
 from ..protocol.entry import Entry
 from ..protocol.session import Result
@@ -79,17 +79,24 @@ class Spoken:
         return True
 
     def write(self, request: Message) -> None:
-        """Send what the connection itself has to say."""
-        self._conversation.write_volatile(Entry(request))
+        """Send what the connection itself has to say. Raises as `ask`."""
+        self._write(Entry(request))
 
     def ask(self, request: Entry) -> None:
         """Send a strategy's request, and find out whether it arrives.
 
         Raises:
+            UsageError: the server takes no message of that length, and would end the link.
             StatewsError: the link is over.
         """
-        self._conversation.write_volatile(request)
+        self._write(request)
         self._conversation.hurry()
+
+    def _write(self, entry: Entry) -> None:
+        most = self._session.peer.log.largest
+        if entry.size > most:
+            raise UsageError(f"the server takes messages of {most} bytes, not of {entry.size}")
+        self._conversation.write_volatile(entry)
 
     def lost(self) -> None:
         """See `Plain.lost`."""

@@ -15,6 +15,7 @@ from statews import (
     Gap,
     Heartbeat,
     Latest,
+    Limits,
     Page,
     PeerSilent,
     Phase,
@@ -43,9 +44,15 @@ def page_of(parsed: dict[str, Any]) -> Page | None:
     return Page(items=[numbered(number) for number in parsed["page"]])
 
 
-def after(*, page: Any = page_of, start: int = 0, **options: Any) -> After[Any]:  # noqa: ANN401 - whatever `After` takes
+def after(
+    *,
+    request: Callable[[Any], str] = lambda ask: json.dumps({"after": ask.after}),
+    page: Any = page_of,  # noqa: ANN401 - whatever `After` takes
+    start: int = 0,
+    **options: Any,  # noqa: ANN401
+) -> After[Any]:
     return After(
-        lambda ask: json.dumps({"after": ask.after}),
+        request,
         seq=lambda parsed: parsed.get("seq"),
         page=page,
         start=start,
@@ -53,9 +60,13 @@ def after(*, page: Any = page_of, start: int = 0, **options: Any) -> After[Any]:
     )
 
 
-def since(**options: Any) -> Since[Any]:  # noqa: ANN401 - whatever `Since` takes
+def since(
+    *,
+    request: Callable[[Any], str] = lambda cursor: json.dumps({"after": cursor}),
+    **options: Any,  # noqa: ANN401 - whatever `Since` takes
+) -> Since[Any]:
     return Since(
-        lambda cursor: json.dumps({"after": cursor}),
+        request,
         stamp=lambda parsed: parsed.get("at"),
         id=lambda parsed: parsed["seq"],
         page=page_of,
@@ -274,3 +285,33 @@ async def test_a_client_that_only_sends_finds_a_server_that_hangs() -> None:
         hangs = True
         with anyio.fail_after(10):
             await one.wait_for(State.BACKING_OFF)
+
+
+# What the server does not take.
+
+
+@pytest.mark.parametrize("make", [after, since])
+async def test_a_request_that_the_server_would_not_take_is_not_sent_and_is_told(
+    make: Callable[..., Strategy], caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = steady(limits=Limits(message_bytes=1000))
+    strategy = make(timeout=5, retries=1, request=lambda _: "x" * 1100)
+    async with serve(mute, policy=policy), connect(sync=strategy) as connection:
+        seen = await seen_by(connection, 30)
+        assert numbers([each for each in seen if isinstance(each, str)]) == [1, 2, 3]
+        assert connection.snapshot().attempt == 0
+        assert connection.state is State.OPEN
+    said = [each.message for each in caplog.records if "takes messages of" in each.message]
+    assert said == [f"{strategy.name}: the server takes messages of 1000 bytes, not of 1100"]
+
+
+async def test_a_heartbeat_that_the_server_would_not_take_is_not_sent_and_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heartbeat = Heartbeat(interval=30, message="x" * 1100)
+    server = serve(mute, policy=steady(limits=Limits(message_bytes=1000)))
+    async with server, connect(policy=steady(heartbeat=heartbeat)) as connection:
+        await anyio.sleep(100)
+        assert connection.state is State.OPEN
+    said = [each.message for each in caplog.records if "takes messages of" in each.message]
+    assert said == ["not sent: the server takes messages of 1000 bytes, not of 1100"]
