@@ -16,6 +16,7 @@ from anyio import current_time
 
 from ..errors import PeerSilent, StatewsError, UsageError
 from ..protocol.entry import ACKNOWLEDGED, Entry
+from ..protocol.liveness import Passage
 from ..protocol.sync import Delivery, Gap, Reset
 from .caller import Caller
 from .feed import Feed
@@ -53,6 +54,7 @@ class Intake:
         "_caller",
         "_is_held_up",
         "_link",
+        "_passage",
         "_pulse",
         "_sender",
         "_spoken",
@@ -70,6 +72,7 @@ class Intake:
         self._link: Link | None = None
         self._spoken: Spoken | None = None  # on a link of a session
         self._asked: list[tuple[Strategy, Entry]] = []  # by it, and not known to have arrived
+        self._passage = Passage()  # of what stands before the last request
         self._is_held_up = False  # at the last look: answers could not come in
 
     @property
@@ -200,7 +203,11 @@ class Intake:
         if self._pulse.is_missed(now):
             why = "the peer did not answer the application's heartbeat in time"
             link.depart(PeerSilent(why))
-        for strategy in self.strategies:
+        overdue = [strategy for strategy in self.strategies if now >= strategy.deadline]
+        is_in_line = bool(overdue) and self._passage.has_moved(*link.passage)
+        for strategy in overdue:
+            if is_in_line:
+                strategy.prolong(now)
             if now >= strategy.deadline:
                 strategy.expire(now)
                 self._carry_out(strategy)
@@ -266,6 +273,8 @@ class Intake:
                 self._write(request)
             else:
                 self._ask_for(strategy, request, self._spoken)
+        if requests and self._link is not None:
+            self._passage.begin(*self._link.passage)
         for output in outputs:
             if isinstance(output, Delivery):
                 self.feed.append(output.message, strategy, output.mark, output.replaces)

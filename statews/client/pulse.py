@@ -81,8 +81,7 @@ class Pulse:
         # As with pings, a second question is no second chance.
         if self.answer_due == math.inf:
             self.answer_due = now + heartbeat.timeout
-            self._passage.begin()
-            self._passage.has_moved(*link.passage)
+            self._passage.begin(*link.passage)
 
     def is_answer(self, message: Message) -> bool:
         """Whether it is an answer, which nobody else is to see."""

@@ -39,17 +39,17 @@ class Passage:
         self._arrived = 0  # bytes of ours, at the last look
         self._ahead = 0  # how many are to arrive before the peer can answer; 0: not seen yet
 
-    def begin(self) -> None:
-        """A question was asked: what is seen at the next look stands before its answer."""
-        self._ahead = 0
-
-    def has_moved(self, arrived: int, upto: int) -> bool:
-        """Look again.
+    def begin(self, arrived: int = 0, upto: int = 0) -> None:
+        """A question was asked. If nothing is known now, the next look tells what is before it.
 
         Args:
-            arrived: bytes of ours that its system has acknowledged.
+            arrived: bytes of ours that the peer's system has acknowledged.
             upto: how many it will have acknowledged in the end.
         """
+        self._arrived, self._ahead = arrived, upto
+
+    def has_moved(self, arrived: int, upto: int) -> bool:
+        """Look again. See `begin`."""
         # When all has arrived that was ahead, it is the peer's turn: more of ours is no answer.
         has_moved = self._arrived < arrived < self._ahead
         self._ahead = self._ahead or upto
@@ -125,7 +125,7 @@ class Liveness:
 
         Args:
             now: the time.
-            arrived: see `Passage.has_moved`.
+            arrived: see `Passage.begin`.
             upto: the same.
         """
         is_alive = self._passage.has_moved(arrived, upto)

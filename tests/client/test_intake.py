@@ -175,6 +175,37 @@ async def test_a_hole_on_a_live_link_is_filled(feeder: Feeder) -> None:
         assert numbers(await receive(connection, 3)) == [1, 2, 3]
 
 
+async def test_a_request_that_stands_behind_an_upload_is_waited_for(world: World) -> None:
+    class Busy(Feeder):
+        @override
+        async def answer(self, link: Link, asked: dict[str, Any]) -> None:
+            if "upload" not in asked:
+                await super().answer(link, asked)
+
+    feeder = Busy()
+    world.scripts = [accept(feeder)]
+    async with connect(sync=after(timeout=5, retries=0)) as connection:
+        await feeder.say()
+        assert numbers(await receive(connection, 1)) == [1]
+        world.wires[-1].faults.slow(bandwidth=10_000)
+        world.wires[-1].link.notify()
+        began = current_time()
+        await connection.send(encoded(upload="x" * 300_000))
+        await feeder.say(is_lost=True)
+        await feeder.say()
+        events = connection.events()
+        assert numbers([await anext(events), await anext(events)]) == [2, 3]
+        assert 25 < current_time() - began < 60
+        await connection.send(encoded(upload="x" * 300_000))
+        await feeder.say(is_lost=True)
+        await feeder.say()
+        await anyio.sleep(2)
+        world.wires[-1].freeze()
+        began = current_time()
+        assert isinstance(await anext(events), Gap)
+        assert current_time() - began < 11
+
+
 class Hoarder(Latest[str]):
     """A strategy that gives out what came when the link is gone."""
 

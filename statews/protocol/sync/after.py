@@ -68,7 +68,8 @@ class After(Fetching, Generic[Parsed]):
             first message that comes is the beginning.
         fallback: begins after a gap and a reset, and is offered what is not of this stream.
         page: recognises the server's answer; None from it: this is none.
-        timeout: seconds to wait for an answer, or for the next missing message.
+        timeout: seconds to wait for an answer, or for the next missing message. They begin anew
+            while what was sent before the request still arrives: see `Heartbeat.timeout`.
         retries: further requests before it is given up.
         hold: messages held at most, of all keys; of more the highest numbers are let go, and
             asked for later.

@@ -47,7 +47,8 @@ class Since(Fetching, Generic[Parsed]):
             as stamps may come out of order.
         fallback: begins after a gap, and is offered what is not of this stream.
         page: recognises the server's answer; None from it: this is none.
-        timeout: seconds to wait for an answer.
+        timeout: seconds to wait for an answer. They begin anew while what was sent before the
+            request still arrives: see `Heartbeat.timeout`.
         retries: further requests before it is given up.
         hold: messages held at most; of more all are let go, and fetched instead. As many ids are
             remembered, or 10,000 if that is more.
