@@ -128,7 +128,7 @@ class Sender:
     async def enter(self, entry: Entry) -> None:
         """`send` for an entry that is made already."""
         self.check_alive()
-        self._check_size(entry.size)
+        self.check_size(entry.size)
         if entry.terms.link_only and self._spoken is None:
             entry.give_up(ReceiptState.DROPPED, "there was no link")
             return
@@ -153,14 +153,15 @@ class Sender:
             if entry.terms.link_only and link is not self._spoken:
                 entry.give_up(ReceiptState.DROPPED, "its link was lost")
                 return
-            self._check_size(entry.size)
+            self.check_size(entry.size)
             self._number(entry)
         self._sweep()
         if entry.terms.number and not entry.state.is_final:
             await self._store(entry)
         await self._wait_written(entry)
 
-    def _check_size(self, size: int) -> None:
+    def check_size(self, size: int) -> None:
+        """Raise UsageError if the server takes no message of that length."""
         if self._session is not None and size > self._session.peer.log.largest:
             most = self._session.peer.log.largest
             raise UsageError(f"the server takes messages of {most} bytes, got {size}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import LinkClosed, StatewsError, UsageError
+from ..errors import LinkClosed, StatewsError
 from ..protocol.codes import CloseCode
 from ..protocol.entry import Entry
 from ..protocol.session import Result
@@ -93,9 +93,7 @@ class Spoken:
         self._conversation.hurry()
 
     def _write(self, entry: Entry) -> None:
-        most = self._session.peer.log.largest
-        if entry.size > most:
-            raise UsageError(f"the server takes messages of {most} bytes, not of {entry.size}")
+        self._sender.check_size(entry.size)
         self._conversation.write_volatile(entry)
 
     def lost(self) -> None:

@@ -302,7 +302,7 @@ async def test_a_request_that_the_server_would_not_take_is_not_sent_and_is_told(
         assert connection.snapshot().attempt == 0
         assert connection.state is State.OPEN
     said = [each.message for each in caplog.records if "takes messages of" in each.message]
-    assert said == [f"{strategy.name}: the server takes messages of 1000 bytes, not of 1100"]
+    assert said == [f"{strategy.name}: the server takes messages of 1000 bytes, got 1100"]
 
 
 async def test_a_heartbeat_that_the_server_would_not_take_is_not_sent_and_is_told(
@@ -314,4 +314,4 @@ async def test_a_heartbeat_that_the_server_would_not_take_is_not_sent_and_is_tol
         await anyio.sleep(100)
         assert connection.state is State.OPEN
     said = [each.message for each in caplog.records if "takes messages of" in each.message]
-    assert said == ["not sent: the server takes messages of 1000 bytes, not of 1100"]
+    assert said == ["not sent: the server takes messages of 1000 bytes, got 1100"]
