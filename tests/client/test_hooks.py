@@ -31,6 +31,10 @@ from .world import (
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
 
 
+async def leave(_: Link) -> None:
+    """A handler that ends each link at once."""
+
+
 async def test_each_attempt_asks_for_its_url_and_headers(world: World) -> None:
     asked: list[tuple[int, bool]] = []
 
@@ -214,9 +218,6 @@ async def test_a_link_that_is_lost_under_a_hook_is_a_lost_link(world: World) -> 
     async def hook(_: Link) -> None:
         await anyio.sleep_forever()
 
-    async def leave(_: Link) -> None:
-        return
-
     world.scripts = [accept(leave)]
     async with connect(on_open=hook, wait=False) as connection:
         await connection.wait_for(State.BACKING_OFF)
@@ -230,9 +231,6 @@ async def test_an_error_that_is_its_own_cause_is_told_like_any_other(world: Worl
             await link.receive()
         except LinkClosed as error:
             raise error from error
-
-    async def leave(_: Link) -> None:
-        return
 
     world.scripts = [accept(leave)]
     async with connect(on_open=hook, wait=False) as connection:
