@@ -20,12 +20,13 @@ from statews import (
     LinkClosed,
     MemoryStore,
     Outbox,
+    Phase,
     State,
 )
 from statews.protocol.sync import Output, Strategy
 from statews.store.base import Contents, Stored
 
-from .world import World, accept, connect, states_of, steady
+from .world import World, accept, connect, steady
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("world")]
 
@@ -169,7 +170,87 @@ async def test_a_surprise_releases_whoever_waits(world: World, way: str) -> None
         with anyio.fail_after(10):
             await connection.close()
     assert sorted(ended) == ["changes", "events", "receipt", "wait_for"]
-    assert states_of(seen)[-1] is State.CLOSED
+    last = seen[-1]
+    assert last.now.state is State.CLOSED
+    assert last.left in {State.OPEN, State.CONNECTING, State.BACKING_OFF}
+    assert last.event == "close"
+
+
+async def test_a_surprise_is_logged_and_published_as_the_end_of_what_was_left(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "statews.client")
+    strategy = Broken("take")
+    connection = connect(sync=strategy)
+    seen: list[Change] = []
+
+    async def watch() -> None:
+        seen.extend([change async for change in connection.changes()])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        await anyio.wait_all_tasks_blocked()
+        await raised_by(connection, lambda: provoke(connection, world, strategy))
+    assert [(change.left, change.event) for change in seen][-1] == (State.OPEN, "close")
+    assert caplog.messages[-1] == "open -> closed (close) ws://example.org/feed"
+
+
+async def test_a_second_surprise_while_the_link_is_closed_is_not_the_one_that_leaves(
+    world: World,
+) -> None:
+    class Numbered(Broken):
+        count = 0
+
+        @override
+        def take(self, message: str | bytes, now: float) -> bool:
+            self.count += 1
+            raise Surprise(self.count)
+
+    async def chatter(link: Link) -> None:
+        with suppress(LinkClosed):
+            while True:
+                await link.send("x")
+                await anyio.sleep(0.1)
+
+    world.scripts = [accept(chatter)]
+    strategy = Numbered("take")
+    connection = connect(sync=strategy)
+    error = await raised_by(connection, lambda: anyio.sleep(10))
+    assert type(error) is Surprise
+    assert error.args == (1,)
+
+
+async def test_who_closes_while_a_surprise_does_waits_for_it(world: World) -> None:
+    strategy = Broken("take")
+    connection = connect(sync=strategy)
+    closed_at: list[float] = []
+
+    async def close() -> None:
+        await connection.wait_for(State.OPEN)
+        await anyio.sleep(2)
+        assert connection.phase is Phase.DRAINING
+        await connection.close()
+        closed_at.append(anyio.current_time())
+
+    async def body() -> None:
+        strategy.is_armed = True
+        await connection.send("x")
+        await anyio.sleep(10)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(close)
+        began = anyio.current_time()
+        world.scripts = [accept(slow_echo)]
+        assert type(await raised_by(connection, body)) is Surprise
+    assert closed_at == [pytest.approx(began + 6, abs=0.1)]
+
+
+async def slow_echo(link: Link) -> None:
+    """Answers after a second, and reads no more."""
+    message = await link.receive()
+    await anyio.sleep(1)
+    await link.send(message)
+    await anyio.sleep(100)
 
 
 async def test_the_peer_is_told_of_a_surprise_and_the_receipts_are_settled(world: World) -> None:
