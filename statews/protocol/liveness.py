@@ -36,8 +36,7 @@ class Passage:
     __slots__ = ("_ahead", "_arrived")
 
     def __init__(self) -> None:
-        self._arrived = 0  # bytes of ours, at the last look
-        self._ahead = 0  # how many are to arrive before the peer can answer; 0: not seen yet
+        self.begin()
 
     def begin(self, arrived: int = 0, upto: int = 0) -> None:
         """A question was asked. If nothing is known now, the next look tells what is before it.
@@ -46,7 +45,8 @@ class Passage:
             arrived: bytes of ours that the peer's system has acknowledged.
             upto: how many it will have acknowledged in the end.
         """
-        self._arrived, self._ahead = arrived, upto
+        self._arrived = arrived  # at the last look
+        self._ahead = upto  # is to arrive before the peer can answer; 0: not seen yet
 
     def has_moved(self, arrived: int, upto: int) -> bool:
         """Look again. See `begin`."""

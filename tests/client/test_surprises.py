@@ -237,9 +237,9 @@ async def test_who_closes_while_a_surprise_does_waits_for_it(world: World) -> No
         await connection.send("x")
         await anyio.sleep(10)
 
+    began = anyio.current_time()
     async with anyio.create_task_group() as group:
         group.start_soon(close)
-        began = anyio.current_time()
         world.scripts = [accept(slow_echo)]
         assert type(await raised_by(connection, body)) is Surprise
     assert closed_at == [pytest.approx(began + 6, abs=0.1)]
