@@ -107,6 +107,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/protocol/session/test_peer.py",
         "tests/protocol/session/test_both_sides.py",
         "tests/protocol/session/test_idle.py",
+        "tests/protocol/session/test_longer.py",
     ),
     "statews/protocol/session/unconfirmed.py": (
         "tests/protocol/session/test_volatile.py",

@@ -24,20 +24,16 @@ class Unconfirmed:
     Attributes:
         entries: in the order in which they were written.
         is_asked: whether a question is on its way that was not answered.
+        is_wanted: whether somebody wants to know of some that the question is not about.
     """
 
-    __slots__ = ("_asked", "_wanted", "entries", "is_asked")
+    __slots__ = ("_asked", "entries", "is_asked", "is_wanted")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = _NO_ENTRIES
         self.is_asked: bool = False
+        self.is_wanted: bool = False
         self._asked = 0  # how many were written before the question
-        self._wanted = 0  # how many before somebody wanted to know
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether somebody wants to know of one that no question was about."""
-        return self._wanted > 0
 
     @property
     def longest(self) -> Entry | None:
@@ -56,15 +52,17 @@ class Unconfirmed:
     def _doubt_oldest(self) -> None:
         """The peer reads and does not answer: the oldest one makes room."""
         oldest = self.entries.pop(0)
-        self._asked, self._wanted = max(0, self._asked - 1), max(0, self._wanted - 1)
+        self._asked = max(0, self._asked - 1)
         oldest.move(IN_DOUBT, f"the peer has not confirmed it, nor {MOST_UNANSWERED} later ones")
 
     def ask(self) -> bool:
         """Somebody wants to know; whether a question goes out now, and not after an answer."""
-        self._wanted = len(self.entries)
+        count = len(self.entries)
         if self.is_asked:
+            self.is_wanted = count > self._asked
             return False
-        self.is_asked, self._asked = True, self._wanted
+        self.is_asked, self.is_wanted = True, False
+        self._asked = count
         return True
 
     def answered(self) -> bool:
@@ -74,7 +72,6 @@ class Unconfirmed:
         settled, self.entries = self.entries[:count], self.entries[count:]
         for entry in settled:
             entry.move(ACKNOWLEDGED)
-        self._wanted = max(0, self._wanted - count)
         return bool(settled)
 
     def refuse(self, entry: Entry) -> None:
@@ -85,7 +82,7 @@ class Unconfirmed:
     def suspend(self) -> None:
         """The link is lost, and all of these with it."""
         entries, self.entries = self.entries, _NO_ENTRIES
-        self.is_asked = False
-        self._asked = self._wanted = 0
+        self.is_asked = self.is_wanted = False
+        self._asked = 0
         for entry in entries:
             entry.move(IN_DOUBT, "its link was lost before the peer had confirmed it")

@@ -41,6 +41,19 @@ def test_it_goes_as_a_gap_when_all_before_it_is_handled() -> None:
     assert peer.is_idle
 
 
+def test_what_is_just_as_long_goes_as_it_is() -> None:
+    peer = make_open(is_server=True)
+    peer.log.largest = 2
+    send(peer, "aa", "éé", "bb")
+    assert frames(peer) == ["M1;aa"]
+    peer.set_slot("short", "cc")
+    peer.set_slot("long", "ccc")
+    peer.suspend()
+    peer.greet()
+    peer.resume(Position(rx=1, chain=chain("aa")), WIDE)
+    assert frames(peer) == ["Lshort;cc", f"S2,{chain('aa', 'éé')}", "M3;bb"]
+
+
 @pytest.mark.parametrize("is_server", [True, False])
 def test_what_an_earlier_link_has_taken_is_in_doubt(is_server: bool) -> None:
     peer = make_open(is_server=is_server)
