@@ -102,6 +102,9 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/protocol/session/test_batches.py",
         "tests/protocol/session/test_flow.py",
         "tests/protocol/session/test_idle.py",
+        "tests/protocol/session/test_longer.py",
+        "tests/protocol/session/test_loss.py",
+        "tests/protocol/session/test_peer.py",
     ),
     "statews/protocol/session/peer.py": (
         "tests/protocol/session/test_peer.py",

@@ -333,7 +333,7 @@ class Log(Queue):
         """See `Queue.lose_link`. There is no session, and no number that has to be kept."""
         self.expand()
         for entry in [each for each in self.entries if type(each) is Vacancy]:
-            self.written -= self.entries.index(entry) < self.written
+            self.written -= 1  # it stands for one that was
             self.entries.remove(entry)
             entry.move(DROPPED)
             self._note(entry)

@@ -469,6 +469,25 @@ def test_nothing_is_skipped_in_a_new_session(delivery: Delivery, is_on_link: boo
     assert (log.skip(), write(log)) == (None, [(1, "a")] if is_kept else [])
 
 
+@pytest.mark.parametrize("delivery", Delivery)
+def test_a_new_session_begins_with_what_may_be_sent_again_around_what_was_refused(
+    delivery: Delivery,
+) -> None:
+    log = make(delivery=delivery)
+    sent = put(log, "a", "long", "b", "c")
+    write(log, 3)
+    assert log.refuse_longest()
+    vacancy = log.entries[1]
+    log.suspend()
+    log.start_over(5)
+    assert vacancy.state is DROPPED
+    log.resume(0, WIDE)
+    is_kept = delivery is Delivery.AT_LEAST_ONCE
+    doubt = QUEUED if is_kept else IN_DOUBT
+    assert states(sent) == [doubt, DROPPED, doubt, QUEUED]
+    assert write(log) == ([(1, "a"), (2, "b"), (3, "c")] if is_kept else [(1, "c")])
+
+
 # The end.
 
 

@@ -44,6 +44,7 @@ def test_it_goes_as_a_gap_when_all_before_it_is_handled() -> None:
 def test_what_is_just_as_long_goes_as_it_is() -> None:
     peer = make_open(is_server=True)
     peer.log.largest = 2
+    assert [peer.log.may_go_at_once(size) for size in (2, 3)] == [True, False]
     send(peer, "aa", "éé", "bb")
     assert frames(peer) == ["M1;aa"]
     peer.set_slot("short", "cc")
