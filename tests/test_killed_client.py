@@ -17,7 +17,7 @@ import statews
 
 pytestmark = pytest.mark.anyio
 
-KILLS = 5
+KILLS = 4
 APART = 1_000_000  # what one child cannot send before it is killed
 DEADLINE = 60
 

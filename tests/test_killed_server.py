@@ -26,7 +26,7 @@ from .killed_session import HOST, PAUSE, policy
 
 pytestmark = pytest.mark.anyio
 
-KILLS = int(os.environ.get("STATEWS_KILLS", "4"))
+KILLS = int(os.environ.get("STATEWS_KILLS", "3"))
 DEADLINE = 60 + 15 * KILLS  # seconds
 ROOT = Path(__file__).parent.parent
 

@@ -52,7 +52,7 @@ RECOVERY: Final = 120.0  # in which everything must be settled then
 AFTERWARDS: Final = 1000.0  # in which nothing may happen any more
 
 BRIEF: Final = os.environ.get("STATEWS_TESTS") == "brief"
-EXAMPLES: Final = int(os.environ.get("STATEWS_DELIVERIES", "3" if BRIEF else "50"))
+EXAMPLES: Final = int(os.environ.get("STATEWS_DELIVERIES", "3" if BRIEF else "40"))
 
 Message = str | bytes
 Number = tuple[int, int]  # of a sender, and of a message of that sender
