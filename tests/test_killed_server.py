@@ -143,6 +143,7 @@ class Client:
         self.got: list[int] = []
         self.losses: list[Gap | Reset] = []
         self.is_done = False
+        self.has_sent = anyio.Event()  # all that it will
 
     async def send(self, connection: Connection) -> None:
         while not self.is_done:
@@ -150,6 +151,7 @@ class Client:
             await connection.send(str(number))
             self.sent.append(number)
             await anyio.sleep(PAUSE)
+        self.has_sent.set()
 
     async def receive(self, connection: Connection) -> None:
         async for event in connection.events():
@@ -185,6 +187,7 @@ async def outlive(servers: Lives, port: int, seed: int) -> Client:
         await life.read_lines(next(lines))
         client.is_done, sent = True, servers.sent  # it sends on, and what it sends is in the store
         with anyio.fail_after(DEADLINE / 2):
+            await client.has_sent.wait()
             await connection.flush()
             while not sent <= set(client.got):  # noqa: ASYNC110 - two tasks know
                 await anyio.sleep(0.01)

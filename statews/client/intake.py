@@ -290,8 +290,7 @@ class Intake:
 
     def _beat(self, now: float) -> None:
         message = self._pulse.beat(now)
-        if message is not None and self._link is not None:
-            self._write(message)
+        if message is not None and self._link is not None and self._write(message):
             self._pulse.asked(now, is_held_up=self._is_held_up_on(self._link))
 
     def _ask_for(self, strategy: Strategy, request: Message, spoken: Spoken) -> None:
@@ -306,15 +305,17 @@ class Intake:
         except StatewsError as error:
             logger.debug("not sent: %s", error)
 
-    def _write(self, message: Message) -> None:
-        """Send on this link only, now. If it is over, the next one begins with new requests."""
-        if self._link is not None:
-            try:
-                self._sender.write(message)
-            except UsageError as error:
-                self._caller.complain("write", f"not sent: {error}")
-            except StatewsError as error:
-                logger.debug("not sent: %s", error)
+    def _write(self, message: Message) -> bool:
+        """Send on this link only, now; whether it was. The next link begins with new requests."""
+        try:
+            self._sender.write(message)
+        except UsageError as error:
+            self._caller.complain("write", f"not sent: {error}")
+            return False
+        except StatewsError as error:
+            logger.debug("not sent: %s", error)
+            return False
+        return True
 
 
 def _several(names: object) -> Iterable[Hashable]:
