@@ -184,13 +184,16 @@ class Queue(InFlight):
             Whether the link was given something longer than that.
         """
         self.expand()
-        given = self.entries[: self.written]
-        entry = max(given, key=lambda each: each.size, default=None)
+        entry = max(self._given(), key=lambda each: each.size, default=None)
         if entry is None or entry.size <= longer_than:
             return False
-        self._vacate(given.index(entry))
+        self._vacate(self.entries.index(entry))
         entry.refuse()
         return True
+
+    def _given(self) -> list[Entry]:
+        """What the link was given, and may be given up."""
+        return self.entries[: self.written]
 
     def _vacate(self, index: int) -> None:
         self._take_out(index)

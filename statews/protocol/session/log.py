@@ -33,7 +33,8 @@ SHORT: Final = 1024  # bytes
 class Vacancy(Entry):
     """Has the number of a message that was given up behind others that were not.
 
-    The peer is told that there is none. It keeps the text, which the check value counts.
+    The peer is told that there is none. It keeps the text, which the check value counts, and its
+    size: the peer may have taken it in after all, and have that much less room.
     """
 
     __slots__ = ()
@@ -209,9 +210,11 @@ class Log(Queue):
     def _vacate(self, index: int) -> None:
         entry = self.entries[index]
         vacancy = Vacancy(entry.message, Terms(number=entry.terms.number))
-        vacancy.state, vacancy.attempts, vacancy.size = WRITTEN, entry.attempts, 0
-        self.size_bytes -= entry.size
+        vacancy.state, vacancy.attempts = WRITTEN, entry.attempts
         self.entries[index] = vacancy
+
+    def _given(self) -> list[Entry]:
+        return [each for each in super()._given() if type(each) is not Vacancy]
 
     def wrote(self, entry: Entry) -> None:
         """What `next_waiting` gave was handed to the link."""
@@ -334,6 +337,7 @@ class Log(Queue):
         self.expand()
         for entry in [each for each in self.entries if type(each) is Vacancy]:
             self.written -= 1  # it stands for one that was
+            self.size_bytes -= entry.size
             self.entries.remove(entry)
             entry.move(DROPPED)
             self._note(entry)

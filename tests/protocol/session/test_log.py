@@ -486,6 +486,30 @@ def test_a_new_session_begins_with_what_may_be_sent_again_around_what_was_refuse
     doubt = QUEUED if is_kept else IN_DOUBT
     assert states(sent) == [doubt, DROPPED, doubt, QUEUED]
     assert write(log) == ([(1, "a"), (2, "b"), (3, "c")] if is_kept else [(1, "c")])
+    assert log.size_bytes == (3 if is_kept else 1)
+
+
+def test_what_was_refused_is_refused_once() -> None:
+    log = make()
+    sent = put(log, "long", "a", "bb")
+    write(log)
+    assert [log.refuse_longest() for _ in range(4)] == [True, True, True, False]
+    assert states(sent) == [DROPPED] * 3
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_was_refused_may_have_been_taken_in_and_leaves_no_room(is_lost: bool) -> None:
+    log = make(window=Window(size_bytes=5))
+    put(log, "long", "aa")
+    assert write(log) == [(1, "long")]
+    assert log.refuse_longest()
+    if is_lost:
+        log.suspend()
+        log.resume(0, Window(size_bytes=5))
+        assert log.skip() == (1, advance(CHAIN, ["long"]))
+    assert write(log) == []
+    log.acknowledge(1)
+    assert write(log) == [(2, "aa")]
 
 
 # The end.
