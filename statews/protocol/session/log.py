@@ -311,7 +311,7 @@ class Log(Queue):
         Args:
             upto: what the store has. What it never had may have its number given away again.
         """
-        if not self.written and self.entries and self.entries[0].size > self.largest:
+        if not self.written:
             self._drop_longer()
         if self.told >= self.acknowledged or self.written or self.texts:
             return self._skip_vacancy()
@@ -337,7 +337,6 @@ class Log(Queue):
         self.expand()
         for entry in [each for each in self.entries if type(each) is Vacancy]:
             self.written -= 1  # it stands for one that was
-            self.size_bytes -= entry.size
             self.entries.remove(entry)
             entry.move(DROPPED)
             self._note(entry)
